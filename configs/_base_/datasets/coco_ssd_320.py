@@ -1,0 +1,78 @@
+# COCO 2017 at 320x320 with SSD's augmentation (CVNets' recipe, without its zoom-out).
+dataset_type = 'edgenext_mm.CocoDataset'
+data_root = '{{$COCO_ROOT:data/coco/}}'
+input_size = (320, 320)
+
+resize = dict(type='Resize', scale=input_size, keep_ratio=False, interpolation='bicubic')
+# Pillow refuses truncated files, which OpenCV fills with grey.
+load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')
+load_annotations = dict(type='LoadAnnotations', with_bbox=True)
+pack_inputs = dict(
+    type='PackDetInputs',
+    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip'),
+)
+
+train_pipeline = [
+    load_image,
+    load_annotations,
+    dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
+    resize,
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [load_image, resize, load_annotations, pack_inputs]
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/instances_train2017.json',
+        data_prefix=dict(img='train2017/'),
+        filter_cfg=dict(filter_empty_gt=True, min_size=32),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='annotations/instances_val2017.json',
+        data_prefix=dict(img='val2017/'),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='CocoMetric',
+    ann_file=data_root + '/annotations/instances_val2017.json',
+    metric='bbox',
+)
+test_evaluator = val_evaluator
+
+tta_model = dict(
+    type='DetTTAModel',
+    tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=200),
+)
+tta_pipeline = [
+    load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [resize],
+            [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
+            [load_annotations],
+            [dict(pack_inputs, meta_keys=(*pack_inputs['meta_keys'], 'flip_direction'))],
+        ],
+    ),
+]

@@ -1,0 +1,23 @@
+custom_imports = dict(imports=['edgenext_mm'])
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    # Written under another name first: a run that dies leaves whole checkpoints only.
+    checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
+    num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
+)
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+log_level = 'INFO'
+log_processor = dict(type='LogProcessor', window_size=50)
+load_from = None
+resume = False
+
+# Plain BatchNorm in the configs; mmengine converts it when the run is distributed.
+sync_bn = 'torch'

@@ -1,0 +1,35 @@
+"""Hooks."""
+
+from mmengine.hooks import Hook
+
+from ..errors import InputError
+from ..registry import HOOKS
+
+
+@HOOKS.register_module()
+class NumClassesCheckHook(Hook):
+    """Checks, before a loop starts, that the heads have as many classes as its data set.
+
+    Raises:
+        InputError: if they do not.
+    """
+
+    def before_train(self, runner):
+        self._check(runner, runner.train_dataloader)
+
+    def before_val(self, runner):
+        self._check(runner, runner.val_dataloader)
+
+    def before_test(self, runner):
+        self._check(runner, runner.test_dataloader)
+
+    def _check(self, runner, dataloader):
+        classes = dataloader.dataset.metainfo['classes']
+        for name, module in runner.model.named_modules():
+            num_classes = getattr(module, 'num_classes', len(classes))
+            if num_classes != len(classes) and not name.endswith('rpn_head'):
+                raise InputError(
+                    f'model.{name} has num_classes={num_classes} and the data set has '
+                    f'{len(classes)} classes ({", ".join(classes[:3])}, ...): set '
+                    f'model.{name}.num_classes={len(classes)}, or metainfo.classes of the data set'
+                )

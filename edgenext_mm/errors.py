@@ -1,0 +1,19 @@
+"""How the project speaks of bad input."""
+
+import sys
+from contextlib import contextmanager
+
+
+class InputError(ValueError):
+    """Input that the user can put right; the message names the culprit and the remedy."""
+
+
+@contextmanager
+def exit_on_input_error():
+    """Turn an InputError into one message on the standard error stream and exit status 1."""
+    try:
+        yield
+    except InputError as error:
+        # From a worker of a DataLoader the error comes with the worker's traceback as its text.
+        name = f'{InputError.__module__}.{InputError.__name__}: '
+        sys.exit(f'error: {str(error).rpartition(name)[2].strip()}')

@@ -1,0 +1,236 @@
+"""The EdgeNeXt backbone (arXiv 2206.10589)."""
+
+import torch
+import torch.nn as nn
+from mmengine.model import BaseModule
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from ..checkpoint import load_pretrained
+from ..errors import InputError
+from ..registry import MODELS
+from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder
+
+_XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
+_X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
+_SMALL = dict(depths=(3, 3, 9, 3), dims=(48, 96, 160, 304), num_heads=8)
+_BASE = dict(depths=(3, 3, 9, 3), dims=(80, 160, 288, 584), num_heads=8)
+
+#: The published networks: paper, table 1, and the reference repository for the ``_bn_hs`` ones.
+ARCHS = {
+    'xx_small': _XX_SMALL,
+    'x_small': _X_SMALL,
+    'small': _SMALL,
+    'base': _BASE,
+    'xx_small_bn_hs': dict(_XX_SMALL, bn_hs=True),
+    'x_small_bn_hs': dict(_X_SMALL, bn_hs=True),
+    'small_bn_hs': dict(_SMALL, bn_hs=True),
+}
+
+NUM_STAGES = 4
+MIN_SIZE = 32
+"""Sides under this number of pixels leave nothing for the last stage to see."""
+
+
+@MODELS.register_module()
+class EdgeNeXt(BaseModule):
+    """EdgeNeXt, a small CNN-transformer backbone with split depth-wise transpose attention.
+
+    The names of its parameters are those of the reference implementation.
+
+    Args:
+        arch (str | dict): a name of :data:`ARCHS`, or a dict with the keys ``depths`` and
+            ``dims`` (four ints each: blocks and channels per stage), ``num_heads`` (int) and
+            optionally ``bn_hs`` (bool: BatchNorm and Hardswish in the place of LayerNorm and
+            GELU, and the structure of the ``_bn_hs`` networks). Defaults to 'xx_small'.
+        in_channels (int): channels of the image. Defaults to 3.
+        out_indices (Sequence[int]): the stages, 0 to 3 in ascending order, whose maps are
+            emitted. Defaults to all.
+        output_stride (int): 32, or 16 or 8 to keep the last one or two stages at that stride
+            with dilated convolutions. Parameters stay the same. Defaults to 32.
+        drop_path_rate (float): stochastic depth of the last block; it grows linearly from 0 at
+            the first one. The paper has 0.1 for small and base. Defaults to 0.
+        layer_scale_init_value (float): initial layer scale; 0 leaves layer scale out.
+            Defaults to 1e-6.
+        frozen_stages (int): 0 freezes the stem, n the stem and the first n stages; -1 nothing.
+            What is frozen also stays in evaluation mode. Defaults to -1.
+        norm_eval (bool): keep BatchNorm statistics while training. Defaults to False.
+        with_cp (bool): recompute blocks in the backward pass to save memory. BatchNorm then
+            updates its statistics twice per step. Defaults to False.
+        out_norm (bool): add a norm for each emitted map, for necks without one of their own.
+            Defaults to False.
+        init_cfg (dict | list[dict] | None): defaults to the paper's initialisation, truncated
+            normal of std 0.02 and zero biases. ``dict(type='Pretrained', checkpoint=...)`` loads
+            ImageNet weights, all of them or none.
+
+    Raises:
+        InputError: if an argument is not one of those above.
+    """
+
+    kernel_sizes = (3, 5, 7, 9)
+    sdta_scales = (None, 2, 3, 4)
+    """Channel groups of the SDTA encoder that ends the stage; None for a stage without one."""
+    position_stage = 1
+    """The stage whose SDTA encoder adds a position encoding."""
+
+    def __init__(
+        self,
+        arch='xx_small',
+        in_channels=3,
+        out_indices=(0, 1, 2, 3),
+        output_stride=32,
+        drop_path_rate=0.0,
+        layer_scale_init_value=1e-6,
+        frozen_stages=-1,
+        norm_eval=False,
+        with_cp=False,
+        out_norm=False,
+        init_cfg=None,
+    ):
+        init_cfg = init_cfg or dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02)
+        super().__init__(init_cfg)
+        settings = _check_arch(arch)
+        out_indices = _check_out_indices(out_indices)
+        if output_stride not in (8, 16, 32):
+            raise InputError(f'output_stride is 8, 16 or 32, not {output_stride!r}')
+        if frozen_stages not in range(-1, NUM_STAGES + 1):
+            raise InputError(f'frozen_stages is -1 to {NUM_STAGES}, not {frozen_stages!r}')
+        self.out_indices = out_indices
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+
+        depths, dims, bn_hs = settings['depths'], settings['dims'], settings.get('bn_hs', False)
+        norm = nn.BatchNorm2d if bn_hs else LayerNorm2d
+        encoder = dict(
+            norm=norm,
+            act=nn.Hardswish if bn_hs else nn.GELU,
+            layer_scale=layer_scale_init_value,
+        )
+        drop_paths = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+
+        self.downsample_layers = nn.ModuleList()
+        self.stages = nn.ModuleList()
+        stride, dilation = 1, 1
+        for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
+            if i == 0:
+                stride = 4
+                conv = nn.Conv2d(in_channels, dim, 4, 4, bias=not bn_hs)
+                self.downsample_layers.append(nn.Sequential(conv, norm(dim)))
+            else:
+                step = 2 if stride < output_stride else 1
+                conv = Downsample(dims[i - 1], dim, step, dilation, bias=not bn_hs)
+                self.downsample_layers.append(nn.Sequential(norm(dims[i - 1]), conv))
+                stride, dilation = stride * step, dilation * 2 // step
+            blocks = []
+            for j in range(depth):
+                common = dict(dim=dim, dilation=dilation, drop_path=next(drop_paths), **encoder)
+                if self.sdta_scales[i] and j == depth - 1:
+                    block = SDTAEncoder(
+                        scales=self.sdta_scales[i],
+                        num_heads=settings['num_heads'],
+                        position=i == self.position_stage,
+                        normalized_shortcut=bn_hs,
+                        **common,
+                    )
+                else:
+                    block = ConvEncoder(kernel_size=self.kernel_sizes[i], bias=not bn_hs, **common)
+                blocks.append(block)
+            self.stages.append(nn.Sequential(*blocks))
+        self.out_norms = (
+            nn.ModuleDict({str(i): norm(dims[i]) for i in out_indices}) if out_norm else None
+        )
+        self._freeze()
+
+    def init_weights(self):
+        """Initialise as ``init_cfg`` says.
+
+            Raises:
+        X a pretrained checkpoint does not hold exactly these weights.
+        """
+        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
+            load_pretrained(self, self.init_cfg['checkpoint'])
+            self._is_init = True
+        else:
+            super().init_weights()
+
+    def forward(self, x):
+        """Compute the maps of the stages in ``out_indices``.
+
+        Args:
+            x (Tensor): images, (N, in_channels, H, W); H and W at least 32.
+
+        Returns:
+            tuple[Tensor]: (N, dims[i], H / s, W / s) per stage, rounded down, where s is 4, 8, 16
+            and 32 or ``output_stride`` if that is less; in channels-last memory.
+
+        Raises:
+            InputError: if an image is smaller than 32 pixels.
+        """
+        if min(x.shape[2:]) < MIN_SIZE:
+            height, width = x.shape[2:]
+            raise InputError(
+                f'EdgeNeXt needs images of at least {MIN_SIZE}x{MIN_SIZE} pixels and got '
+                f'{height}x{width} (height x width): resize or pad them first'
+            )
+        x = x.contiguous(memory_format=torch.channels_last)
+        outs = []
+        for i in range(self.out_indices[-1] + 1):
+            x = self.downsample_layers[i](x)
+            for block in self.stages[i]:
+                if self.with_cp and x.requires_grad:
+                    x = checkpoint(block, x, use_reentrant=False)
+                else:
+                    x = block(x)
+            if i in self.out_indices:
+                outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
+        return tuple(outs)
+
+    def train(self, mode=True):
+        """Set the mode; what ``frozen_stages`` and ``norm_eval`` hold stays in evaluation mode."""
+        super().train(mode)
+        self._freeze()
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze(self):
+        if self.frozen_stages < 0:
+            return
+        stem = self.downsample_layers[:1]
+        downsampling = self.downsample_layers[1 : self.frozen_stages]
+        for module in (*stem, *downsampling, *self.stages[: self.frozen_stages]):
+            module.eval().requires_grad_(False)
+
+
+def _check_arch(arch):
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise InputError(
+                f'unknown EdgeNeXt arch {arch!r}: choose one of {", ".join(ARCHS)}, '
+                'or give a dict with depths, dims and num_heads'
+            )
+        return ARCHS[arch]
+    required, optional = {'depths', 'dims', 'num_heads'}, {'bn_hs'}
+    if not required <= set(arch) <= required | optional:
+        raise InputError(
+            f'a custom EdgeNeXt arch has the keys {sorted(required)} and optionally '
+            f'{sorted(optional)}; got {sorted(arch)}'
+        )
+    if not len(arch['depths']) == len(arch['dims']) == NUM_STAGES:
+        raise InputError(f'a custom EdgeNeXt arch has {NUM_STAGES} depths and dims; got {arch}')
+    if any(dim % arch['num_heads'] for dim in arch['dims'][1:]):
+        raise InputError(f'dims of stages with attention are multiples of num_heads; got {arch}')
+    return arch
+
+
+def _check_out_indices(out_indices):
+    indices = tuple(out_indices)
+    if not indices or list(indices) != [i for i in range(NUM_STAGES) if i in indices]:
+        raise InputError(
+            f'out_indices are stages from 0 to {NUM_STAGES - 1} in ascending order, '
+            f'not {out_indices!r}'
+        )
+    return indices

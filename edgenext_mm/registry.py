@@ -1,0 +1,17 @@
+"""Registries of the scope ``edgenext_mm``.
+
+``type='edgenext_mm.EdgeNeXt'`` builds in any OpenMMLab library with nothing imported before:
+mmengine imports this module for the scope, and the registries import their ``locations``.
+"""
+
+import mmengine.registry as mmengine_registry
+from mmengine.registry import Registry
+
+
+def _child(name, parent, location):
+    return Registry(name, parent=parent, scope='edgenext_mm', locations=[f'edgenext_mm.{location}'])
+
+
+MODELS = _child('model', mmengine_registry.MODELS, 'models')
+DATASETS = _child('dataset', mmengine_registry.DATASETS, 'datasets')
+HOOKS = _child('hook', mmengine_registry.HOOKS, 'engine')

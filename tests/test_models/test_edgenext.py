@@ -1,0 +1,212 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from golden import image, tensor_for
+
+from edgenext_mm.errors import InputError
+from edgenext_mm.models import ARCHS, EdgeNeXt
+from edgenext_mm.models.blocks import ConvEncoder
+
+DATA = Path(__file__).parents[1] / 'data'
+TINY = dict(depths=(1, 1, 2, 1), dims=(8, 16, 20, 24), num_heads=4)
+
+
+def randomize(model):
+    """Fill a model with the golden files' deterministic values, in which every layer matters."""
+    state = {
+        key: torch.from_numpy(np.asarray(tensor_for(key, value.shape)))
+        for key, value in model.state_dict().items()
+    }
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def assert_maps_close(maps, expected, tolerance=1e-4):
+    for got, want in zip(maps, expected, strict=True):
+        assert (got - want).abs().max() <= tolerance * want.std()
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_reproduces_reference(arch):
+    name = f'edgenext_{arch}'
+    model = EdgeNeXt(arch)
+    reference = json.loads((DATA / 'keys.json').read_text())[name]
+    backbone = {k: v for k, v in reference.items() if not k.startswith(('norm.', 'head.'))}
+    assert {k: list(v.shape) for k, v in model.state_dict().items()} == backbone
+
+    with np.load(DATA / 'edgenext_golden.npz') as golden, torch.no_grad():
+        expected = [torch.from_numpy(golden[f'{name}/stage{i}']) for i in range(4)]
+        maps = randomize(model)(torch.from_numpy(image()))
+    assert_maps_close(maps, expected)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)
+
+
+@pytest.mark.parametrize('arch', ['xx_small', 'x_small', 'small', 'base'])
+def test_equals_timm(arch):
+    peer = randomize(timm.create_model(f'edgenext_{arch}'))
+    state = {}
+    for key, value in peer.state_dict().items():
+        key = re.sub(r'^stem\.', 'downsample_layers.0.', key)
+        key = re.sub(r'^stages\.(\d)\.downsample\.', r'downsample_layers.\1.', key)
+        key = re.sub(r'^(stages\.\d)\.blocks\.', r'\1.', key)
+        key = key.replace('conv_dw', 'dwconv')
+        key = key.replace('mlp.fc', 'pwconv')
+        state[key] = value
+    model = EdgeNeXt(arch).eval()
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not missing
+    assert all(key.startswith(('norm.', 'head.')) for key in unexpected)
+
+    x = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        maps = model(x)
+        x = peer.stem(x)
+        expected = [x := stage(x) for stage in peer.stages]
+    assert_maps_close(maps, expected)
+
+
+@pytest.mark.parametrize('output_stride', [8, 16, 32])
+@pytest.mark.parametrize('size', [(512, 512), (321, 481), (65, 97), (32, 32)])
+def test_output_strides(output_stride, size):
+    model = EdgeNeXt(TINY, output_stride=output_stride, out_norm=True).eval()
+    with torch.no_grad():
+        maps = model(torch.zeros(1, 3, *size))
+    for x, dim, stride in zip(maps, TINY['dims'], (4, 8, 16, 32), strict=True):
+        stride = min(stride, output_stride)
+        assert x.shape[1:] == (dim, size[0] // stride, size[1] // stride)
+    plain = EdgeNeXt(TINY, out_norm=True).state_dict()
+    assert {k: v.shape for k, v in model.state_dict().items()} == {
+        k: v.shape for k, v in plain.items()
+    }
+
+
+@pytest.mark.parametrize('output_stride', [8, 16])
+def test_dilation_keeps_the_meaning_of_weights(output_stride):
+    """Without the attention, which sees all tokens, the strided network's map is a subsample."""
+    arch = dict(TINY, depths=(1, 1, 3, 3))
+    networks = [randomize(EdgeNeXt(arch, output_stride=s)) for s in (32, output_stride)]
+    maps = []
+    for network in networks:
+        x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 16, 24, 16))).float()
+        for downsample, stage in zip(
+            network.downsample_layers[2:], network.stages[2:], strict=True
+        ):
+            x = downsample(x)
+            for block in stage:
+                x = block(x) if isinstance(block, ConvEncoder) else x
+        maps.append(x.detach())
+    step = 32 // output_stride
+    assert_maps_close([maps[1][..., ::step, ::step]], [maps[0]])
+
+
+def test_trains_with_checkpointing_and_frozen_stages():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 64, 64)
+    grads = []
+    for with_cp in (False, True):
+        model = randomize(EdgeNeXt(TINY, frozen_stages=2, with_cp=with_cp)).train()
+        sum(out.square().mean() for out in model(x)).backward()
+        grads.append({name: p.grad for name, p in model.named_parameters()})
+    frozen = {name for name, grad in grads[0].items() if grad is None}
+    stems = ('downsample_layers.0', 'downsample_layers.1', 'stages.0', 'stages.1')
+    assert frozen == {name for name in grads[0] if name.startswith(stems)}
+    assert not any(model.stages[i].training for i in (0, 1)) and model.stages[2].training
+    for name in grads[0].keys() - frozen:
+        torch.testing.assert_close(grads[1][name], grads[0][name])
+
+
+def test_frozen_stem_and_norm_eval():
+    arch = dict(TINY, bn_hs=True)
+    x = torch.randn(2, 3, 64, 64)
+
+    def changed_statistics(**kwargs):
+        model = EdgeNeXt(arch, **kwargs).train()
+        before = {k: v.clone() for k, v in model.named_buffers() if k.endswith('running_mean')}
+        model(x)
+        after = dict(model.named_buffers())
+        return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+    every = changed_statistics()
+    stem = {'downsample_layers.0.1.running_mean'}
+    assert len(every) == 12 and stem < every
+    assert changed_statistics(frozen_stages=0) == every - stem
+    assert changed_statistics(norm_eval=True) == set()
+
+
+def test_initialisation_is_the_papers():
+    model = EdgeNeXt('xx_small', drop_path_rate=0.1)
+    model.init_weights()
+    for name, p in model.named_parameters():
+        leaf = name.rsplit('.', 1)[-1]
+        if leaf == 'bias':
+            assert not p.any()
+        elif leaf.startswith('gamma'):
+            assert (p == 1e-6).all()
+        elif p.ndim == 1 or leaf == 'temperature':
+            assert (p == 1).all()
+        elif p.numel() > 1000:
+            assert 0.018 < p.std() < 0.022 and abs(p.mean()) < 0.003
+    rates = [getattr(block.drop_path, 'drop_prob', 0) for s in model.stages for block in s]
+    assert rates == pytest.approx(np.linspace(0, 0.1, 12))
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(arch='tiny'), "unknown EdgeNeXt arch 'tiny'.*x_small_bn_hs"),
+        (dict(arch=dict(depths=(1, 1, 1, 1))), 'depths.*dims.*num_heads'),
+        (dict(arch=dict(TINY, dims=(8, 16, 22, 24))), 'multiples of num_heads'),
+        (dict(out_indices=(1, 4)), r'out_indices.*\(1, 4\)'),
+        (dict(out_indices=(3, 2)), 'ascending'),
+        (dict(output_stride=4), 'output_stride is 8, 16 or 32, not 4'),
+        (dict(frozen_stages=5), 'frozen_stages'),
+    ],
+)
+def test_bad_arguments(kwargs, message):
+    with pytest.raises(InputError, match=message):
+        EdgeNeXt(**kwargs)
+
+
+def test_small_image():
+    with pytest.raises(InputError, match='at least 32x32 pixels and got 31x64'):
+        EdgeNeXt(TINY)(torch.zeros(1, 3, 31, 64))
+
+
+def test_pretrained_loads_all_or_nothing(tmp_path):
+    """A checkpoint in the form of the reference's training runs, and one of another arch."""
+    source = randomize(EdgeNeXt(TINY))
+    head = {'norm.weight': torch.ones(24), 'head.weight': torch.ones(1000, 24)}
+    path = tmp_path / 'checkpoint.pth'
+    torch.save({'model': {}, 'model_ema': source.state_dict() | head, 'epoch': 3}, path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+
+    model = EdgeNeXt(TINY, out_norm=True, init_cfg=init_cfg)
+    model.init_weights()
+    for key, value in source.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value)
+
+    other = EdgeNeXt(dict(TINY, depths=(2, 1, 2, 1)), init_cfg=init_cfg)
+    before = {key: value.clone() for key, value in other.state_dict().items()}
+    with pytest.raises(InputError, match=r'does not fit.*stages\.0\.1'):
+        other.init_weights()
+    assert all(torch.equal(before[key], value) for key, value in other.state_dict().items())
+
+
+def test_builds_in_every_library_without_import():
+    code = """
+from importlib import import_module
+for library in ('mmengine', 'mmdet', 'mmseg', 'mmpretrain'):
+    models = import_module(f'{library}.registry').MODELS
+    assert type(models.build(dict(type='edgenext_mm.EdgeNeXt'))).__module__.startswith('edgenext_mm')
+for library, package in dict(mmdet='edgenext_mm', mmseg='edgenext_mm', mmpretrain='mmpretrain').items():
+    models = import_module(f'{library}.registry').MODELS
+    assert models.get('EdgeNeXt').__module__.startswith(package), library
+"""
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=120)

@@ -1,0 +1,53 @@
+"""Evaluate a checkpoint of a detector, segmentor or classifier."""
+
+import os.path as osp
+
+from mmengine.config import ConfigDict
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+
+from edgenext_mm.engine.cli import load_runner_config, runner_parser
+from edgenext_mm.errors import InputError, exit_on_input_error
+
+
+def parse_args():
+    parser = runner_parser(__doc__)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument(
+        '--show-dir', help='draw the predictions into this folder of work_dir/timestamp'
+    )
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds each window stays')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cfg = load_runner_config(args)
+    if not osp.isfile(args.checkpoint):
+        raise InputError(f'the checkpoint {args.checkpoint} does not exist')
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        cfg.default_hooks.visualization.update(
+            draw=True, show=args.show, wait_time=args.wait_time, test_out_dir=args.show_dir
+        )
+    if args.tta:
+        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+            raise InputError(f'{args.config} has no tta_model and tta_pipeline for --tta')
+        cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    runner = Runner.from_cfg(cfg)
+    if args.out:
+        if not args.out.endswith(('.pkl', '.pickle')):
+            raise InputError(f'--out {args.out} is not the name of a .pkl file')
+        # mmdet's own dump encodes masks; other libraries take mmengine's.
+        dump = METRICS.get(f'{cfg.default_scope}.DumpDetResults') or METRICS.get('DumpResults')
+        runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == '__main__':
+    with exit_on_input_error():
+        main()

@@ -1,0 +1,48 @@
+"""Train a detector, segmentor or classifier from a config."""
+
+import torch
+from mmengine.runner import Runner
+
+from edgenext_mm.engine.cli import load_runner_config, runner_parser
+from edgenext_mm.errors import InputError, exit_on_input_error
+
+
+def parse_args():
+    parser = runner_parser(__doc__)
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision, on a GPU')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate by the batch size over the config's base_batch_size",
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from this checkpoint, or from the latest one of the work directory',
+    )
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cfg = load_runner_config(args)
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise InputError('--amp needs a GPU: mmengine has no mixed precision for the CPU')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise InputError(f'{args.config} lacks auto_scale_lr.base_batch_size')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    with exit_on_input_error():
+        main()
