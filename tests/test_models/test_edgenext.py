@@ -204,8 +204,10 @@ def test_builds_in_every_library_without_import():
 from importlib import import_module
 for library in ('mmengine', 'mmdet', 'mmseg', 'mmpretrain'):
     models = import_module(f'{library}.registry').MODELS
-    assert type(models.build(dict(type='edgenext_mm.EdgeNeXt'))).__module__.startswith('edgenext_mm')
-for library, package in dict(mmdet='edgenext_mm', mmseg='edgenext_mm', mmpretrain='mmpretrain').items():
+    model = models.build(dict(type="edgenext_mm.EdgeNeXt"))
+    assert type(model).__module__ == "edgenext_mm.models.edgenext"
+peers = dict(mmdet="edgenext_mm", mmseg="edgenext_mm", mmpretrain="mmpretrain")
+for library, package in peers.items():
     models = import_module(f'{library}.registry').MODELS
     assert models.get('EdgeNeXt').__module__.startswith(package), library
 """

@@ -1,0 +1,128 @@
+"""Bad data, met by the tools of the repository on the way to a training run."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CONFIGS
+from pycocotools.coco import COCO
+
+from edgenext_mm.datasets.coco import read_categories
+
+CONFIG = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
+TRAIN = 'annotations/instances_train2017.json'
+
+
+@pytest.fixture
+def data(demo_data, tmp_path):
+    """A copy of the demo data to spoil."""
+    return shutil.copytree(demo_data, tmp_path / 'data')
+
+
+@pytest.fixture
+def message(run_tool, tmp_path, data, capfd):
+    """Train on the data and return the one line of the error."""
+
+    def train(*options, root=data):
+        options = ('model.backbone.init_cfg=None', 'train_dataloader.batch_size=4', *options)
+        with pytest.raises(SystemExit) as stop:
+            run_tool('train.py', CONFIG, '--cfg-options', *options, data_root=root)
+        assert not list(tmp_path.rglob('*.pth*'))
+        text = str(stop.value)
+        assert text.startswith('error: ') and '\n' not in text and 'Traceback' not in text
+        return text
+
+    return train
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_data_root(message, tmp_path):
+    text = message(root=tmp_path / 'nowhere')
+    assert f'data root {tmp_path}/nowhere is not a folder' in text and 'COCO_ROOT' in text
+    (tmp_path / 'empty').mkdir()
+    assert f'{tmp_path}/empty/{TRAIN} does not exist' in message(root=tmp_path / 'empty')
+
+
+def test_annotation_file(message, data):
+    (data / TRAIN).write_text('{"images": [')
+    assert f'{data}/{TRAIN} is not a whole file of COCO annotations' in message()
+    (data / TRAIN).unlink()
+    text = message()
+    assert f'{data}/{TRAIN} does not exist' in text and 'COCO_ROOT' in text
+
+
+def test_validation_data_are_checked_before_training(message, data):
+    (data / 'annotations/instances_val2017.json').unlink()
+    assert 'instances_val2017.json does not exist' in message()
+
+
+def test_image_folder(message, data):
+    for image in (data / 'train2017').iterdir():
+        image.unlink()
+    assert f'image folder {data}/train2017/ is missing or empty' in message()
+
+
+def test_categories(message, data):
+    def drop(content):
+        content['categories'] = [c for c in content['categories'] if c['name'] != 'zebra']
+
+    def reverse(content):
+        content['categories'].reverse()
+
+    def remove_boxes(content):
+        content['annotations'] = []
+
+    original = (data / TRAIN).read_text()
+    edit(data / TRAIN, drop)
+    text = message()
+    assert "lacks 1 of the 80 classes of the data set, such as 'zebra'" in text
+    assert 'metainfo.classes' in text
+    (data / TRAIN).write_text(original)
+    edit(data / TRAIN, reverse)
+    assert 'in another order' in message()
+    (data / TRAIN).write_text(original)
+    edit(data / TRAIN, remove_boxes)
+    assert 'no image with a box' in message()
+
+
+def test_number_of_classes(message):
+    text = message('model.bbox_head.num_classes=20')
+    assert 'model.bbox_head has num_classes=20 and the data set has 80 classes' in text
+    assert 'model.bbox_head.num_classes=80' in text
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('spoil', ['truncated', 'unreadable', 'missing'])
+def test_image(message, data, spoil, workers):
+    path = sorted((data / 'train2017').iterdir())[5]
+    content = path.read_bytes()
+    path.unlink()
+    if spoil != 'missing':
+        path.write_bytes(content[: len(content) // 2] if spoil == 'truncated' else b'no image')
+    text = message(
+        f'train_dataloader.num_workers={workers}',
+        f'train_dataloader.persistent_workers={bool(workers)}',
+    )
+    assert f'{path} cannot be read as an image' in text and 'take it out' in text
+
+
+def test_truncated_png(message, data):
+    name = sorted(path.name for path in (data / 'train2017').iterdir())[3]
+    _, png = cv2.imencode('.png', np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
+    (data / 'train2017' / name).write_bytes(png.tobytes()[:-2000])
+    assert f'{name} cannot be read as an image' in message()
+
+
+def test_read_categories(demo_data, tmp_path):
+    names = [category['name'] for category in COCO(demo_data / TRAIN).dataset['categories']]
+    assert read_categories(demo_data / TRAIN) == names
+    nested = tmp_path / 'keypoints.json'
+    nested.write_text('{"categories" : [{"name": "a", "keypoints": ["x", "y"]}, {"name": "b"}]}')
+    assert read_categories(nested) == ['a', 'b']

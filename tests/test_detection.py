@@ -1,0 +1,272 @@
+"""Detection from end to end: the repository's tools and mmdet's APIs on drawn scenes."""
+
+import json
+import pickle
+import re
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import CONFIGS, ROOT, start_process
+from mmdet.apis import DetInferencer, inference_detector, init_detector
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+DEMO = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
+EPOCHS = 120
+
+
+def schedule(epochs):
+    return f'train_cfg.max_epochs={epochs}', f'param_scheduler.1.T_max={epochs}'
+
+
+def on_training_images(data, name):
+    """Options that give a loader and its evaluator the training images."""
+    annotations = data / 'annotations/instances_train2017.json'
+    return (
+        f'{name}_dataloader.dataset.ann_file={annotations}',
+        f'{name}_dataloader.dataset.data_prefix.img=train2017/',
+        f'{name}_evaluator.ann_file={annotations}',
+    )
+
+
+def read_scalars(work_dir):
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, demo_data):
+    """A work directory of the demo's config, trained and validated on 32 images."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    process = start_process(
+        'python',
+        ROOT / 'tools/train.py',
+        DEMO,
+        f'--work-dir={work_dir}',
+        '--cfg-options',
+        *schedule(EPOCHS),
+        *on_training_images(demo_data, 'val'),
+        f'train_cfg.val_interval={EPOCHS}',
+        f'default_hooks.checkpoint.interval={EPOCHS}',
+        cwd=work_dir,
+        data_root=demo_data,
+    )
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return work_dir
+
+
+@pytest.fixture(scope='module')
+def checkpoint(trained):
+    return trained / f'epoch_{EPOCHS}.pth'
+
+
+def test_learns(trained):
+    last = read_scalars(trained)[-1]
+    assert last['coco/bbox_mAP_50'] > 0.5, last
+    assert not list(trained.rglob('*.partial'))
+
+
+def test_saves_averaged_weights(checkpoint):
+    state = torch.load(checkpoint, map_location='cpu', weights_only=False)
+    weights, average = state['state_dict'], state['ema_state_dict']
+    assert average['steps'] == EPOCHS * 4
+    differing = [k for k, v in weights.items() if not torch.equal(v, average[f'module.{k}'])]
+    assert len(differing) > 100
+
+
+def test_evaluates_what_training_saved(run_tool, trained, checkpoint, demo_data, tmp_path):
+    options = on_training_images(demo_data, 'test')
+    run_tool(
+        *('test.py', DEMO, checkpoint, '--out', tmp_path / 'out.pkl', '--show-dir', 'pictures'),
+        *(f'--work-dir={tmp_path}', '--cfg-options', *options),
+    )
+    (result,) = tmp_path.glob('*/*.json')
+    trained_map = read_scalars(trained)[-1]['coco/bbox_mAP_50']
+    assert json.loads(result.read_text())['coco/bbox_mAP_50'] == pytest.approx(trained_map)
+    with open(tmp_path / 'out.pkl', 'rb') as file:
+        predictions = pickle.load(file)
+    assert len(predictions) == 32 and predictions[0]['pred_instances']['bboxes'].shape[1] == 4
+
+    pictures = list(tmp_path.glob('*/pictures/*.jpg'))
+    assert len(pictures) == 32
+    picture = cv2.imread(str(pictures[0]))
+    assert picture.shape[1] >= 2 * 240
+
+    run_tool(
+        'test.py',
+        DEMO,
+        checkpoint,
+        '--tta',
+        f'--work-dir={tmp_path}/tta',
+        '--cfg-options',
+        *options,
+    )
+    (result,) = tmp_path.glob('tta/*/*.json')
+    assert json.loads(result.read_text())['coco/bbox_mAP_50'] > trained_map - 0.1
+
+
+def test_plots_curves(run_tool, trained, tmp_path):
+    run_tool('plot_curves.py', trained, '--out', tmp_path / 'curves.png')
+    curves = cv2.imread(str(tmp_path / 'curves.png'))
+    assert curves is not None and curves.std() > 5
+
+
+def test_mmdet_apis(checkpoint, demo_data, tmp_path):
+    images = sorted((demo_data / 'train2017').iterdir())[:4]
+    inferencer = DetInferencer(str(DEMO), str(checkpoint), device='cpu', show_progress=False)
+    results = inferencer([str(path) for path in images], out_dir=str(tmp_path))['predictions']
+    for path, result in zip(images, results, strict=True):
+        drawn = cv2.imread(str(tmp_path / 'vis' / path.name))
+        assert (drawn.astype(int) - cv2.imread(str(path))).any()
+        assert max(result['scores']) > 0.3
+
+    model = init_detector(str(DEMO), str(checkpoint), device='cpu')
+    for source in (str(images[0]), cv2.imread(str(images[0]))):
+        found = inference_detector(model, source).pred_instances
+        np.testing.assert_allclose(found.scores[:5], results[0]['scores'][:5], atol=0.05)
+
+
+def test_killed_run_resumes_as_if_nothing_had_happened(demo_data, tmp_path):
+    """Without augmentation, training is the same function of the seed in one run or in two."""
+    options = (
+        *schedule(4),
+        'randomness.seed=0',
+        'randomness.deterministic=True',
+        'train_dataloader.dataset.pipeline.3.prob=0.0',
+        'default_hooks.logger.interval=1',
+        'train_cfg.val_interval=2',
+    )
+
+    def train(work_dir, *arguments):
+        tool = ROOT / 'tools/train.py'
+        command = ('python', tool, DEMO, f'--work-dir={work_dir}', *arguments)
+        return start_process(*command, '--cfg-options', *options, cwd=tmp_path, data_root=demo_data)
+
+    whole = train(tmp_path / 'whole')
+    output, _ = whole.communicate(timeout=300)
+    assert whole.returncode == 0, output
+
+    killed = train(tmp_path / 'killed')
+    for line in killed.stdout:
+        if re.search(r'Epoch\(train\) +\[3\]\[2/4\]', line):
+            killed.send_signal(signal.SIGKILL)
+            break
+    killed.communicate()
+    assert {p.name for p in (tmp_path / 'killed').glob('epoch_*')} == {'epoch_1.pth', 'epoch_2.pth'}
+
+    resumed = train(tmp_path / 'killed', '--resume')
+    output, _ = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, output
+    assert 'resumed epoch: 2, iter: 8' in output
+
+    def load(name):
+        return torch.load(tmp_path / name / 'epoch_4.pth', map_location='cpu', weights_only=False)
+
+    def history(state):
+        scalars = state['message_hub']['log_scalars']
+        return {key: scalars[key].data[0].tolist() for key in ('train/loss', 'train/lr')}
+
+    expected, state = load('whole'), load('killed')
+    assert history(state) == history(expected) and len(history(state)['train/loss']) == 16
+    for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'):
+        assert_same(state[key], expected[key])
+
+
+def assert_same(got, expected):
+    if isinstance(expected, dict):
+        assert got.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_same(got[key], value)
+    elif isinstance(expected, list | tuple):
+        for item, value in zip(got, expected, strict=True):
+            assert_same(item, value)
+    elif isinstance(expected, torch.Tensor):
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    else:
+        assert got == expected
+
+
+def test_two_processes(demo_data, tmp_path):
+    options = (
+        'env_cfg.dist_cfg.backend=gloo',
+        'sync_bn=None',  # PyTorch has it for GPUs only
+        *schedule(1),
+        'default_hooks.logger.interval=1',
+    )
+    command = (ROOT / 'tools/dist_train.sh', DEMO, 2, f'--work-dir={tmp_path}', '--auto-scale-lr')
+    process = start_process(*command, '--cfg-options', *options, cwd=tmp_path, data_root=demo_data)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert 'Epoch(train) [1][2/2]' in re.sub(' +', ' ', output)
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_backbone_in_mmdets_own_config(demo_data, tmp_path):
+    """RetinaNet with FPN, from the six lines that the README gives."""
+    lines = re.search(
+        r"```python\n(_base_ = 'mmdet::retinanet.*?)```", (ROOT / 'README.md').read_text(), re.S
+    )[1]
+    assert len(lines.splitlines()) == 6
+    path = tmp_path / 'retinanet.py'
+    path.write_text(lines)
+    cfg = Config.fromfile(path)
+    cfg.work_dir = str(tmp_path)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=10)
+    cfg.train_dataloader.dataset.data_root = f'{demo_data}/'
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.default_hooks.logger.interval = 1
+    cfg.default_hooks.checkpoint.by_epoch = False
+    cfg.log_processor.by_epoch = False
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    losses = runner.message_hub.get_scalar('train/loss').data[0]
+    assert len(losses) == 2 and np.isfinite(losses).all()
+
+
+def test_missing_pretrained_weights(run_tool, monkeypatch, tmp_path):
+    """A connection that is refused at once stands for a machine without network."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    url = 'http://127.0.0.1:9/edgenext_xx_small.pth'
+    config = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
+    with pytest.raises(SystemExit) as stop:
+        run_tool('train.py', config, '--cfg-options', f'model.backbone.init_cfg.checkpoint={url}')
+    text = str(stop.value)
+    assert url in text and f'{tmp_path}/torch/hub/checkpoints/edgenext_xx_small.pth' in text
+    assert '--cfg-options model.backbone.init_cfg=None' in text
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('train.py', 'configs/nowhere.py'), 'config configs/nowhere.py does not exist'),
+        (('get_complexity.py', 'configs/nowhere.py'), 'config configs/nowhere.py does not exist'),
+        (('test.py', DEMO, 'nowhere.pth'), 'checkpoint nowhere.pth does not exist'),
+        (('plot_curves.py', 'nowhere'), 'nowhere has no'),
+        (
+            ('train.py', DEMO, '--cfg-options', 'model.backbone.arch=tiny'),
+            "unknown EdgeNeXt arch 'tiny'",
+        ),
+        (
+            ('train.py', DEMO, '--cfg-options', 'model.backbone.out_indices=[2,4]'),
+            'out_indices are stages from 0 to 3',
+        ),
+        (
+            ('train.py', DEMO, '--cfg-options', 'model.backbone.output_stride=4'),
+            'output_stride is 8, 16 or 32, not 4',
+        ),
+    ],
+)
+def test_bad_command_lines(run_tool, arguments, message):
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        run_tool(*arguments)
+
+
+def test_prints_complexity(run_tool, capsys):
+    run_tool('get_complexity.py', CONFIGS / 'ssdlite_edgenext_small_coco.py', '--shape', 320, 320)
+    rows = [line.strip('| ').split(' | ') for line in capsys.readouterr().out.splitlines()]
+    assert rows[-1] == ['model', '6.293', '2.144']
