@@ -1,7 +1,6 @@
 """Draw the curves of the training loss and of a validation metric that a work directory logged."""
 
 import argparse
-import json
 from pathlib import Path
 
 import matplotlib
@@ -9,15 +8,8 @@ import matplotlib
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
+from edgenext_mm.engine.logs import read_scalars
 from edgenext_mm.errors import InputError, exit_on_input_error
-
-
-def read_scalars(work_dir):
-    """Read what all runs of a work directory logged, resumed ones after those they continue."""
-    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
-    if not files:
-        raise InputError(f'{work_dir} has no */vis_data/scalars.json: has a run logged there?')
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def main():
@@ -27,16 +19,15 @@ def main():
     parser.add_argument('--metrics', nargs='+', default=['coco/bbox_mAP', 'coco/bbox_mAP_50'])
     args = parser.parse_args()
 
-    scalars = read_scalars(args.work_dir)
+    train, val = read_scalars(args.work_dir)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout='constrained')
-    train = {row['iter']: row['loss'] for row in scalars if 'loss' in row}
-    left.plot(*zip(*sorted(train.items()), strict=True))
+    left.plot(train.keys(), [row['loss'] for row in train.values()])
     left.set(xlabel='iteration', ylabel='training loss', yscale='log')
     for metric in args.metrics:
-        values = {row['step']: row[metric] for row in scalars if metric in row}
+        values = {epoch: row[metric] for epoch, row in val.items() if metric in row}
         if not values:
             raise InputError(f'{args.work_dir} has no validation that logged {metric}')
-        right.plot(*zip(*sorted(values.items()), strict=True), marker='o', label=metric)
+        right.plot(values.keys(), values.values(), marker='o', label=metric)
     right.set(xlabel='epoch', ylim=(0, None))
     right.legend()
     for axes in (left, right):

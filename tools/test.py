@@ -1,12 +1,10 @@
 """Evaluate a checkpoint of a detector, segmentor or classifier."""
 
-import os.path as osp
-
 from mmengine.config import ConfigDict
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from edgenext_mm.engine.cli import load_runner_config, runner_parser
+from edgenext_mm.engine.cli import check_file, load_runner_config, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 
@@ -23,16 +21,27 @@ def parse_args():
     return parser.parse_args()
 
 
+def show_predictions(cfg, args):
+    """Switch on the drawing of predictions, for which each library has options of its own."""
+    hook = cfg.default_hooks.visualization
+    hook.update(show=args.show, wait_time=args.wait_time)
+    if cfg.default_scope == 'mmdet':
+        hook.update(draw=True, test_out_dir=args.show_dir)
+    elif cfg.default_scope == 'mmseg':
+        hook.draw = True
+        cfg.visualizer.save_dir = args.show_dir
+    else:
+        hook.update(enable=True, out_dir=args.show_dir)
+
+
 def main():
     args = parse_args()
     cfg = load_runner_config(args)
-    if not osp.isfile(args.checkpoint):
-        raise InputError(f'the checkpoint {args.checkpoint} does not exist')
-    cfg.load_from = args.checkpoint
+    cfg.load_from = check_file(args.checkpoint)
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        raise InputError(f'--out {args.out} is not the name of a .pkl file')
     if args.show or args.show_dir:
-        cfg.default_hooks.visualization.update(
-            draw=True, show=args.show, wait_time=args.wait_time, test_out_dir=args.show_dir
-        )
+        show_predictions(cfg, args)
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
             raise InputError(f'{args.config} has no tta_model and tta_pipeline for --tta')
@@ -40,8 +49,6 @@ def main():
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     runner = Runner.from_cfg(cfg)
     if args.out:
-        if not args.out.endswith(('.pkl', '.pickle')):
-            raise InputError(f'--out {args.out} is not the name of a .pkl file')
         # mmdet's own dump encodes masks; other libraries take mmengine's.
         dump = METRICS.get(f'{cfg.default_scope}.DumpDetResults') or METRICS.get('DumpResults')
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))

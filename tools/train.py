@@ -3,7 +3,7 @@
 import torch
 from mmengine.runner import Runner
 
-from edgenext_mm.engine.cli import load_runner_config, runner_parser
+from edgenext_mm.engine.cli import check_file, load_runner_config, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 
@@ -32,14 +32,13 @@ def main():
         if not torch.cuda.is_available():
             raise InputError('--amp needs a GPU: mmengine has no mixed precision for the CPU')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise InputError(f'{args.config} lacks auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = None if args.resume == 'auto' else check_file(args.resume)
     Runner.from_cfg(cfg).train()
 
 

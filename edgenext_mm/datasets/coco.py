@@ -1,12 +1,11 @@
 """COCO detection data that says what is wrong with it."""
 
-import json
-import mmap
 import os
 import os.path as osp
-import re
+from json import JSONDecodeError
 
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
+from mmdet.datasets.api_wrappers import COCO
 
 from ..errors import InputError
 from ..registry import DATASETS
@@ -16,7 +15,7 @@ _REMEDY = (
     'annotations/, train2017/ and val2017/, or draw demo data: python tools/make_demo_data.py'
 )
 
-_MAX_CATEGORY_BYTES = 2**24
+_MIN_SIDE = 32
 
 
 @DATASETS.register_module()
@@ -26,18 +25,33 @@ class CocoDataset(MMDetCocoDataset):
     Raises:
         InputError: if the data root, the annotation file or the image folder is missing or empty,
             if the annotated categories are not the classes of the data set, if no image is left
-            to use, or if an image cannot be read.
+            to use, or if an image is smaller than 32 pixels or cannot be read.
     """
 
     def load_data_list(self):
         self._check_files()
-        self._check_categories()
         return super().load_data_list()
+
+    def COCOAPI(self, ann_file):
+        """Read an annotation file; mmdet's loading calls it by this name."""
+        try:
+            coco = COCO(ann_file)
+            self._check_categories([category['name'] for category in coco.dataset['categories']])
+        except (AssertionError, KeyError, TypeError, UnicodeDecodeError, JSONDecodeError) as error:
+            raise InputError(f'{ann_file} is not a whole file of COCO annotations') from error
+        return coco
 
     def filter_data(self):
         data_list = super().filter_data()
         if not data_list:
             raise InputError(f'{self.ann_file} has no image with a box of the classes to learn')
+        for info in data_list:
+            if min(info['height'], info['width']) < _MIN_SIDE:
+                raise InputError(
+                    f'{info["img_path"]} has {info["height"]}x{info["width"]} pixels (height x '
+                    f'width) and needs a side of at least {_MIN_SIDE}: enlarge it, or take it out '
+                    f'of {self.ann_file}'
+                )
         return data_list
 
     def prepare_data(self, idx):
@@ -59,9 +73,9 @@ class CocoDataset(MMDetCocoDataset):
         if not osp.isdir(images) or not any(os.scandir(images)):
             raise InputError(f'the image folder {images} is missing or empty. {_REMEDY}')
 
-    def _check_categories(self):
+    def _check_categories(self, categories):
         classes = list(self.metainfo['classes'])
-        annotated = [name for name in read_categories(self.ann_file) if name in classes]
+        annotated = [name for name in categories if name in classes]
         missing = [name for name in classes if name not in annotated]
         if missing:
             raise InputError(
@@ -74,30 +88,3 @@ class CocoDataset(MMDetCocoDataset):
                 f'{self.ann_file} lists the classes in another order than the data set, which '
                 f'would give boxes the wrong names: set metainfo.classes to {tuple(annotated)}'
             )
-
-
-def read_categories(ann_file):
-    """Read the names of the categories, in the file's order, without parsing the whole file.
-
-    Args:
-        ann_file (str): annotations in COCO's format.
-
-    Returns:
-        list[str]: names of the categories.
-
-    Raises:
-        InputError: if the file holds no list of categories.
-    """
-    try:
-        with (
-            open(ann_file, 'rb') as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m,
-        ):
-            start = re.search(rb'"categories"\s*:\s*', m).end()
-            text = m[start : start + _MAX_CATEGORY_BYTES].decode(errors='ignore')
-            categories, _ = json.JSONDecoder().raw_decode(text)
-            return [category['name'] for category in categories]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f'{ann_file} is not a whole file of COCO annotations: it has no list of categories'
-        ) from error

@@ -39,17 +39,28 @@ def runner_parser(description):
     return parser
 
 
-def load_config(args):
-    """Load the config of parsed arguments with its overrides.
+def check_file(path):
+    """Return the path of a file.
 
     Raises:
         InputError: if there is no such file.
     """
-    if not osp.isfile(args.config):
+    if not osp.isfile(path):
+        raise InputError(f'the file {path} does not exist')
+    return path
+
+
+def load_config(args):
+    """Load the config of parsed arguments with its overrides.
+
+    Raises:
+        InputError: if there is no such file, or if a variable that names a data root is empty.
+    """
+    if os.environ.get('COCO_ROOT') == '':
         raise InputError(
-            f'the config {args.config} does not exist: see configs/ for those there are'
+            'the environment variable COCO_ROOT is empty: set it to a folder or unset it'
         )
-    cfg = Config.fromfile(args.config)
+    cfg = Config.fromfile(check_file(args.config))
     cfg.merge_from_dict(args.cfg_options)
     return cfg
 

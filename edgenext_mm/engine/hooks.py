@@ -24,10 +24,11 @@ class NumClassesCheckHook(Hook):
         self._check(runner, runner.test_dataloader)
 
     def _check(self, runner, dataloader):
-        classes = dataloader.dataset.metainfo['classes']
+        classes = dataloader.dataset.metainfo.get('classes', ())
         for name, module in runner.model.named_modules():
+            name = name.removeprefix('module.')  # of a model in a wrapper
             num_classes = getattr(module, 'num_classes', len(classes))
-            if num_classes != len(classes) and not name.endswith('rpn_head'):
+            if classes and num_classes != len(classes) and not name.endswith('rpn_head'):
                 raise InputError(
                     f'model.{name} has num_classes={num_classes} and the data set has '
                     f'{len(classes)} classes ({", ".join(classes[:3])}, ...): set '

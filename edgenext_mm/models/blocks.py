@@ -122,7 +122,11 @@ class _Encoder(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def _new_gamma(self, dim):
-        return nn.Parameter(torch.full((dim,), self.layer_scale)) if self.layer_scale > 0 else None
+        return (
+            nn.Parameter(torch.full((dim,), float(self.layer_scale)))
+            if self.layer_scale > 0
+            else None
+        )
 
     def _residual(self, x, gamma):
         return self.drop_path(x if gamma is None else gamma * x)

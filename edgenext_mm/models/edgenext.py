@@ -59,7 +59,7 @@ class EdgeNeXt(BaseModule):
             updates its statistics twice per step. Defaults to False.
         out_norm (bool): add a norm for each emitted map, for necks without one of their own.
             Defaults to False.
-        init_cfg (dict | list[dict] | None): defaults to the paper's initialisation, truncated
+        init_cfg (dict | None): defaults to the paper's initialisation, truncated
             normal of std 0.02 and zero biases. ``dict(type='Pretrained', checkpoint=...)`` loads
             ImageNet weights, all of them or none.
 
@@ -145,8 +145,9 @@ class EdgeNeXt(BaseModule):
     def init_weights(self):
         """Initialise as ``init_cfg`` says.
 
-            Raises:
-        X a pretrained checkpoint does not hold exactly these weights.
+        Raises:
+            InputError: if a pretrained checkpoint cannot be read, or does not hold exactly these
+                weights.
         """
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             load_pretrained(self, self.init_cfg['checkpoint'])

@@ -93,7 +93,7 @@ class SSDLiteHead(SSDHead):
         )
         # AnchorHead's prediction reads the attribute, which SSDHead does not set: with mmdet 3.3.0
         # and its successors the first validation fails (mmdetection issue 11063).
-        self.loss_cls = nn.CrossEntropyLoss(reduction='none')
+        self.loss_cls = None
 
     def _init_layers(self):
         super()._init_layers()

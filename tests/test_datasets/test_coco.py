@@ -7,9 +7,6 @@ import cv2
 import numpy as np
 import pytest
 from conftest import CONFIGS
-from pycocotools.coco import COCO
-
-from edgenext_mm.datasets.coco import read_categories
 
 CONFIG = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
 TRAIN = 'annotations/instances_train2017.json'
@@ -22,7 +19,7 @@ def data(demo_data, tmp_path):
 
 
 @pytest.fixture
-def message(run_tool, tmp_path, data, capfd):
+def message(run_tool, tmp_path, data):
     """Train on the data and return the one line of the error."""
 
     def train(*options, root=data):
@@ -48,11 +45,14 @@ def test_data_root(message, tmp_path):
     assert f'data root {tmp_path}/nowhere is not a folder' in text and 'COCO_ROOT' in text
     (tmp_path / 'empty').mkdir()
     assert f'{tmp_path}/empty/{TRAIN} does not exist' in message(root=tmp_path / 'empty')
+    assert 'COCO_ROOT is empty' in message(root='')
 
 
 def test_annotation_file(message, data):
-    (data / TRAIN).write_text('{"images": [')
-    assert f'{data}/{TRAIN} is not a whole file of COCO annotations' in message()
+    content = (data / TRAIN).read_text()
+    for broken in ('', '[]', '{"images": []}', content[: len(content) // 2]):
+        (data / TRAIN).write_text(broken)
+        assert f'{data}/{TRAIN} is not a whole file of COCO annotations' in message()
     (data / TRAIN).unlink()
     text = message()
     assert f'{data}/{TRAIN} does not exist' in text and 'COCO_ROOT' in text
@@ -120,9 +120,10 @@ def test_truncated_png(message, data):
     assert f'{name} cannot be read as an image' in message()
 
 
-def test_read_categories(demo_data, tmp_path):
-    names = [category['name'] for category in COCO(demo_data / TRAIN).dataset['categories']]
-    assert read_categories(demo_data / TRAIN) == names
-    nested = tmp_path / 'keypoints.json'
-    nested.write_text('{"categories" : [{"name": "a", "keypoints": ["x", "y"]}, {"name": "b"}]}')
-    assert read_categories(nested) == ['a', 'b']
+def test_small_image(message, data):
+    def shrink(content):
+        content['images'][2].update(height=20)
+
+    edit(data / 'annotations/instances_val2017.json', shrink)
+    text = message()
+    assert f'{data}/val2017/000001000003.jpg has 20x' in text and 'at least 32' in text

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from edgenext_mm.datasets import demo
+from edgenext_mm.datasets import demo, demo_scenes
 from edgenext_mm.errors import InputError
 
 COCO_IDS = {
@@ -69,7 +69,7 @@ def test_coco_layout(data, split, count):
         pixels = cv2.imread(str(data / f'{split}2017' / image['file_name']))
         assert pixels.shape == (image['height'], image['width'], 3)
         assert max(pixels.shape) == 320 and min(pixels.shape[:2]) >= 240
-        assert 1 <= len(coco.getAnnIds(image['id'])) <= 7
+        assert 1 <= len(coco.getAnnIds(image['id'])) <= 10
     assert sorted(coco.anns) == list(range(1, len(coco.anns) + 1))
     for ann in coco.anns.values():
         image, mask = coco.imgs[ann['image_id']], coco.annToMask(ann)
@@ -90,20 +90,20 @@ def test_polygons_keep_holes_and_parts():
 
 
 def test_scenes_are_as_varied_as_claimed():
-    scenes = [demo.draw_scene(np.random.default_rng([9, 0, k])) for k in range(100)]
+    scenes = [demo_scenes.draw_scene(np.random.default_rng([9, 0, k])) for k in range(100)]
     shapes = np.array([image.shape[:2] for image, _ in scenes])
     assert (shapes.max(1) == 320).all() and shapes.min() >= 240
     assert 0.45 < (shapes[:, 1] > shapes[:, 0]).mean() < 0.75
 
     counts = np.array([len(objects) for _, objects in scenes])
-    assert counts.min() >= 1 and counts.max() <= 7 and 3.1 < counts.mean() < 3.9
+    assert counts.min() >= 1 and counts.max() <= 10 and 5 < counts.mean() < 6
 
     objects = [item for _, items in scenes for item in items]
     names = [item.name for item in objects]
-    assert min(names.count(name) for name in demo.CLASSES) > 0.1 * len(objects)
+    assert min(names.count(name) for name in demo_scenes.CLASSES) > 0.1 * len(objects)
 
     visible = np.array([item.visible for item in objects])
-    assert visible.min() >= demo.MIN_VISIBLE and visible.max() <= 1
+    assert visible.min() >= demo_scenes.MIN_VISIBLE and visible.max() <= 1
     assert 0.1 < (visible < 0.95).mean() < 0.3
     assert (visible < 0.7).mean() > 0.04
 
@@ -116,7 +116,7 @@ def test_scenes_are_as_varied_as_claimed():
 
 def test_masks_are_disjoint():
     for k in range(10):
-        _, objects = demo.draw_scene(np.random.default_rng([9, 1, k]))
+        _, objects = demo_scenes.draw_scene(np.random.default_rng([9, 1, k]))
         assert np.sum([item.mask for item in objects], 0).max() == 1
 
 

@@ -109,11 +109,15 @@ def test_dilation_keeps_the_meaning_of_weights(output_stride):
 def test_trains_with_checkpointing_and_frozen_stages():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 64, 64)
-    grads = []
+    grads, passes = [], []
     for with_cp in (False, True):
         model = randomize(EdgeNeXt(TINY, frozen_stages=2, with_cp=with_cp)).train()
+        count = []
+        model.stages[3][0].register_forward_pre_hook(lambda *_, count=count: count.append(1))
         sum(out.square().mean() for out in model(x)).backward()
+        passes.append(len(count))
         grads.append({name: p.grad for name, p in model.named_parameters()})
+    assert passes == [1, 2]
     frozen = {name for name, grad in grads[0].items() if grad is None}
     stems = ('downsample_layers.0', 'downsample_layers.1', 'stages.0', 'stages.1')
     assert frozen == {name for name in grads[0] if name.startswith(stems)}
@@ -199,16 +203,28 @@ def test_pretrained_loads_all_or_nothing(tmp_path):
     assert all(torch.equal(before[key], value) for key, value in other.state_dict().items())
 
 
-def test_builds_in_every_library_without_import():
-    code = """
-from importlib import import_module
-for library in ('mmengine', 'mmdet', 'mmseg', 'mmpretrain'):
-    models = import_module(f'{library}.registry').MODELS
-    model = models.build(dict(type="edgenext_mm.EdgeNeXt"))
-    assert type(model).__module__ == "edgenext_mm.models.edgenext"
-peers = dict(mmdet="edgenext_mm", mmseg="edgenext_mm", mmpretrain="mmpretrain")
-for library, package in peers.items():
-    models = import_module(f'{library}.registry').MODELS
-    assert models.get('EdgeNeXt').__module__.startswith(package), library
+@pytest.mark.parametrize(
+    ('library', 'plain'), [('mmdet', True), ('mmseg', True), ('mmpretrain', False)]
+)
+def test_builds_in_every_library(library, plain):
+    """With its scope after no import at all, and by its plain name once it is imported."""
+    code = f"""
+from mmengine.utils import import_modules_from_strings
+from {library}.registry import MODELS
+model = MODELS.build(dict(type='edgenext_mm.EdgeNeXt'))
+import_modules_from_strings(['edgenext_mm'])
+assert (MODELS.get('EdgeNeXt') is type(model)) == {plain}
 """
     subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
+
+
+def test_malicious_checkpoint(tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / 'touched',)
+
+    torch.save({'model': {}, 'args': Malicious()}, tmp_path / 'checkpoint.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'checkpoint.pth'))
+    with pytest.raises(InputError, match=r'cannot get the pretrained weights .*checkpoint\.pth'):
+        EdgeNeXt(TINY, init_cfg=init_cfg).init_weights()
+    assert not (tmp_path / 'touched').exists()

@@ -58,9 +58,15 @@ def test_anchors_cover_the_image():
     generator = model.bbox_head.prior_generator
     assert generator.num_base_priors == [6, 6, 6, 6, 6, 4]
     anchors = generator.grid_priors([x.shape[2:] for x in maps], device='cpu')
-    for level, scale in zip(anchors, torch.linspace(0.1, 1.05, 7)[:-1], strict=True):
-        size = level[0, 2:] - level[0, :2]
-        torch.testing.assert_close(size, (320 * scale).expand(2))
+    scales = 320 * torch.linspace(0.1, 1.05, 7)
+    for level, count, scale, larger in zip(
+        anchors, generator.num_base_priors, scales, scales[1:], strict=False
+    ):
+        sizes = level[:count, 2:] - level[:count, :2]
+        ratios = torch.tensor([1, 1, 1 / 2, 2, 1 / 3, 3])[:count]
+        areas = torch.tensor([scale, (scale * larger).sqrt(), *[scale] * 4])[:count] ** 2
+        torch.testing.assert_close(sizes[:, 0] * sizes[:, 1], areas)
+        assert sorted(sizes[:, 1] / sizes[:, 0]) == pytest.approx(sorted(ratios), rel=1e-4)
         centres = (level[:, :2] + level[:, 2:]) / 2
         assert centres.mean(0).tolist() == pytest.approx([160, 160], abs=1)
 

@@ -1,4 +1,4 @@
-# COCO 2017 at 320x320 with SSD's augmentation (CVNets' recipe, without its zoom-out).
+# COCO 2017 at 320x320 with SSD's augmentation.
 dataset_type = 'edgenext_mm.CocoDataset'
 data_root = '{{$COCO_ROOT:data/coco/}}'
 input_size = (320, 320)
@@ -7,19 +7,16 @@ resize = dict(type='Resize', scale=input_size, keep_ratio=False, interpolation='
 # Pillow refuses truncated files, which OpenCV fills with grey.
 load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')
 load_annotations = dict(type='LoadAnnotations', with_bbox=True)
-pack_inputs = dict(
-    type='PackDetInputs',
-    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip'),
-)
+pack_inputs = dict(type='PackDetInputs')
 
 train_pipeline = [
     load_image,
     load_annotations,
-    dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
+    dict(type='MinIoURandomCrop'),
     resize,
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
-    dict(type='PackDetInputs'),
+    pack_inputs,
 ]
 test_pipeline = [load_image, resize, load_annotations, pack_inputs]
 
@@ -33,7 +30,7 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
-        filter_cfg=dict(filter_empty_gt=True, min_size=32),
+        filter_cfg=dict(filter_empty_gt=True),
         pipeline=train_pipeline,
     ),
 )
@@ -72,7 +69,7 @@ tta_pipeline = [
             [resize],
             [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
             [load_annotations],
-            [dict(pack_inputs, meta_keys=(*pack_inputs['meta_keys'], 'flip_direction'))],
+            [pack_inputs],
         ],
     ),
 ]

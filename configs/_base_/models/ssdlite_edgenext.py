@@ -37,12 +37,10 @@ model = dict(
             min_pos_iou=0.0,
             gt_max_assign_all=False,
         ),
-        sampler=dict(type='PseudoSampler'),
         smoothl1_beta=1.0,
         allowed_border=-1,
         pos_weight=-1,
         neg_pos_ratio=3,
-        debug=False,
     ),
     test_cfg=dict(
         nms_pre=1000,

@@ -1,4 +1,4 @@
-# CVNets' recipe for MobileViT on COCO, which the paper follows.
+# CVNets' recipe for MobileViT on COCO (config/detection/ssd_coco), which the paper follows.
 max_epochs = 200
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
@@ -8,10 +8,9 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=9e-4, weight_decay=0.01),
-    paramwise_cfg=dict(flat_decay_mult=0.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=500),
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500),
     dict(
         type='CosineAnnealingLR',
         T_max=max_epochs,
