@@ -19,7 +19,7 @@ from edgenext_mm.engine.logs import read_scalars
 
 DEMO = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 README = ROOT / 'README.md'
-EPOCHS = 120
+EPOCHS = 60
 
 
 def schedule(epochs):

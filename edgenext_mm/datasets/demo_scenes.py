@@ -82,15 +82,6 @@ def _vivid(rng):
     return _color(rng, saturation=(0.45, 1), value=(0.45, 1))
 
 
-def _tones(rng):
-    """Returns a light and a dark color, in random order."""
-    pair = (
-        _color(rng, saturation=(0, 0.45), value=(0.8, 1)),
-        _color(rng, saturation=(0, 0.8), value=(0.05, 0.4)),
-    )
-    return pair if rng.random() < 0.8 else pair[::-1]
-
-
 def _stop_sign(canvas, rng):
     white = _color(rng, saturation=(0, 0.12), value=(0.8, 1))
     octagon = _circle(8, phase=np.pi / 8)
@@ -121,8 +112,8 @@ def _sports_ball(canvas, rng):
         near = np.sort(np.abs(corners / np.hypot(1, golden) @ coords), 0)
         pattern = np.where(near[-1] > 0.93, 1, np.where(near[-1] - near[-2] < 0.035, 2, 0))
         palette = (
-            _color(rng, saturation=(0, 0.25), value=(0.8, 1)),
-            ink if rng.random() < 0.8 else _vivid(rng),
+            _color(rng, saturation=(0, 0.15), value=(0.85, 1)),
+            ink,
             _color(rng, value=(0.3, 0.6)),
         )
     elif style == 1:  # basketball: two great circles and two curves
@@ -142,10 +133,11 @@ def _sports_ball(canvas, rng):
 
 
 def _clock(canvas, rng):
-    face, ink = _tones(rng)
-    rim = _vivid(rng) if rng.random() < 0.5 else ink
+    face = _color(rng, (0.08, 0.16), (0, 0.25), (0.85, 1))
+    ink = _color(rng, saturation=(0, 0.5), value=(0.05, 0.3))
+    rim = ink if rng.random() < 0.6 else _color(rng, (0, 0.15), (0.5, 0.9), (0.3, 0.8))
     inner = rng.uniform(0.82, 0.93)
-    if rng.random() < 0.7:
+    if rng.random() < 0.8:
         outline, radius = _circle(72), 1.0
     else:
         outline, radius = _circle(4, phase=np.pi / 4), 0.7
@@ -169,9 +161,9 @@ def _clock(canvas, rng):
 
 def _traffic_light(canvas, rng):
     half = rng.uniform(0.3, 0.4)
-    housing = _color(rng, value=(0.08, 0.3))
-    if rng.random() < 0.4:
-        housing = _color(rng, (0.1, 0.4), (0.5, 1), (0.35, 0.9))
+    housing = _color(rng, value=(0.08, 0.25))
+    if rng.random() < 0.3:
+        housing = _color(rng, (0.12, 0.16), (0.7, 1), (0.6, 0.9))
     corners = np.array([(-half, -0.9), (half, -0.9), (half, 0.9), (-half, 0.9)])
     _polygon(canvas, corners, housing)
     _lines(canvas, corners, housing, 0.06, closed=True)  # rounds the corners
@@ -193,9 +185,11 @@ def _kite(canvas, rng):
     half, cross, bottom = rng.uniform(0.5, 0.65), rng.uniform(-0.5, -0.3), rng.uniform(0.4, 0.6)
     center, corners = (0, cross), ((0, -1), (half, cross), (0, bottom), (-half, cross))
     colors = [
-        _vivid(rng),
-        _vivid(rng) if rng.random() < 0.5 else _color(rng, saturation=(0, 0.1), value=(0.9, 1)),
+        _color(rng, (-0.05, 0.02), (0.7, 1), (0.6, 1)),
+        _color(rng, (0.13, 0.17), (0.6, 1), (0.8, 1)),
     ]
+    if rng.random() < 0.4:
+        colors[1] = _color(rng, (0.55, 0.68), (0.6, 1), (0.5, 1))
     ink = _color(rng, value=(0.05, 0.3))
     tail_y = np.linspace(bottom, 0.98, 24)
     sway = rng.uniform(0.06, 0.14) * np.sin((tail_y - bottom) * rng.uniform(6, 12))
@@ -232,7 +226,9 @@ def _boat(canvas, rng):
         leech = (top + outer) / 2 + (rng.uniform(0, 0.14) * side, 0)  # the wind in the sail
         white = _color(rng, saturation=(0, 0.2), value=(0.8, 1))
         _polygon(
-            canvas, turn * [top, leech, outer, inner], _vivid(rng) if rng.random() < 0.25 else white
+            canvas,
+            turn * [top, leech, outer, inner],
+            _color(rng, (-0.05, 0.05), (0.6, 1), (0.5, 0.9)) if rng.random() < 0.2 else white,
         )
         if rng.random() < 0.5:
             a, b = rng.uniform(0.3, 0.9, 2)

@@ -61,15 +61,11 @@ tta_model = dict(
     type='DetTTAModel',
     tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=200),
 )
+flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
 tta_pipeline = [
     load_image,
     dict(
         type='TestTimeAug',
-        transforms=[
-            [resize],
-            [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
-            [load_annotations],
-            [pack_inputs],
-        ],
+        transforms=[[resize], flips, [load_annotations], [pack_inputs]],
     ),
 ]
