@@ -54,7 +54,7 @@ def trained(tmp_path_factory, demo_data):
         cwd=work_dir,
         data_root=demo_data,
     )
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     return work_dir
 
@@ -147,7 +147,7 @@ def test_killed_run_resumes_as_if_nothing_had_happened(demo_data, tmp_path):
         return start_process(*command, '--cfg-options', *options, cwd=tmp_path, data_root=demo_data)
 
     whole = train(tmp_path / 'whole')
-    output, _ = whole.communicate(timeout=300)
+    output, _ = whole.communicate(timeout=900)
     assert whole.returncode == 0, output
 
     killed = train(tmp_path / 'killed')
@@ -159,7 +159,7 @@ def test_killed_run_resumes_as_if_nothing_had_happened(demo_data, tmp_path):
     assert {p.name for p in (tmp_path / 'killed').glob('epoch_*')} == {'epoch_1.pth', 'epoch_2.pth'}
 
     resumed = train(tmp_path / 'killed', '--resume')
-    output, _ = resumed.communicate(timeout=300)
+    output, _ = resumed.communicate(timeout=900)
     assert resumed.returncode == 0, output
     assert 'resumed epoch: 2, iter: 8' in output
 
@@ -215,7 +215,7 @@ def test_two_processes(demo_data, tmp_path, monkeypatch):
             cwd=tmp_path,
             data_root=demo_data,
         )
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == 0, output
         return output
 

@@ -61,6 +61,6 @@ def _read(checkpoint):
     except (OSError, HTTPException, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).split('\n')[0]
         raise InputError(
-            f'cannot get the pretrained weights {checkpoint} ({reason}). Put a whole file at '
-            f'{path}, or train without it: --cfg-options model.backbone.init_cfg=None'
+            f'cannot get the pretrained weights {checkpoint} ({reason}). Put the file, whole, '
+            f'at {path}, or train without it: --cfg-options model.backbone.init_cfg=None'
         ) from error
