@@ -9,9 +9,9 @@ from mmengine.config import Config, DictAction
 from ..errors import InputError
 
 
-def config_parser(description, **kwargs):
+def config_parser(description):
     """Return a parser with the argument ``config`` and the option ``--cfg-options``."""
-    parser = argparse.ArgumentParser(description=description, **kwargs)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--cfg-options',

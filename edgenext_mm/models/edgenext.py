@@ -111,10 +111,9 @@ class EdgeNeXt(BaseModule):
 
         self.downsample_layers = nn.ModuleList()
         self.stages = nn.ModuleList()
-        stride, dilation = 1, 1
+        stride, dilation = 4, 1
         for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
             if i == 0:
-                stride = 4
                 conv = nn.Conv2d(in_channels, dim, 4, 4, bias=not bn_hs)
                 self.downsample_layers.append(nn.Sequential(conv, norm(dim)))
             else:
