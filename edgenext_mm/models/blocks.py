@@ -122,11 +122,9 @@ class _Encoder(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def _new_gamma(self, dim):
-        return (
-            nn.Parameter(torch.full((dim,), float(self.layer_scale)))
-            if self.layer_scale > 0
-            else None
-        )
+        if self.layer_scale > 0:
+            return nn.Parameter(torch.full((dim,), float(self.layer_scale)))
+        return None
 
     def _residual(self, x, gamma):
         return self.drop_path(x if gamma is None else gamma * x)
