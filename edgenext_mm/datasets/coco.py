@@ -8,14 +8,13 @@ from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 
 from ..errors import InputError
+from ..models.edgenext import MIN_SIZE
 from ..registry import DATASETS
 
 _REMEDY = (
     'Set the environment variable COCO_ROOT (or data_root in the config) to the folder that holds '
     'annotations/, train2017/ and val2017/, or draw demo data: python tools/make_demo_data.py'
 )
-
-_MIN_SIDE = 32
 
 
 @DATASETS.register_module()
@@ -46,10 +45,10 @@ class CocoDataset(MMDetCocoDataset):
         if not data_list:
             raise InputError(f'{self.ann_file} has no image with a box of the classes to learn')
         for info in data_list:
-            if min(info['height'], info['width']) < _MIN_SIDE:
+            if min(info['height'], info['width']) < MIN_SIZE:
                 raise InputError(
                     f'{info["img_path"]} has {info["height"]}x{info["width"]} pixels (height x '
-                    f'width) and needs a side of at least {_MIN_SIDE}: enlarge it, or take it out '
+                    f'width) and needs a side of at least {MIN_SIZE}: enlarge it, or take it out '
                     f'of {self.ann_file}'
                 )
         return data_list
