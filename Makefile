@@ -1,7 +1,8 @@
 PYTHON ?= python3
 DEMO := configs/detection/ssdlite_edgenext_xx_small_demo.py
+DEMO_SEG := configs/segmentation/deeplabv3_edgenext_xx_small_demo.py
 
-.PHONY: demo test test-upstream lint
+.PHONY: demo demo-seg test test-upstream lint
 
 demo: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -9,6 +10,15 @@ demo: .venv/.installed
 	COCO_ROOT=data/demo .venv/bin/python tools/test.py $(DEMO) "$$(cat work_dirs/demo/last_checkpoint)" \
 		--work-dir work_dirs/demo --show-dir $(CURDIR)/work_dirs/demo/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo
+
+# The same with DeepLabv3, on masks of the same scenes.
+demo-seg: export VOC_ROOT = data/demo/VOC2012
+demo-seg: .venv/.installed
+	.venv/bin/python tools/make_demo_data.py data/demo
+	.venv/bin/python tools/train.py $(DEMO_SEG) --work-dir work_dirs/demo_seg
+	.venv/bin/python tools/test.py $(DEMO_SEG) "$$(cat work_dirs/demo_seg/last_checkpoint)" \
+		--work-dir work_dirs/demo_seg --show-dir work_dirs/demo_seg/pictures
+	.venv/bin/python tools/plot_curves.py work_dirs/demo_seg --metrics mIoU
 
 test: .venv/.installed
 	.venv/bin/python -m pytest

@@ -1,4 +1,4 @@
-"""Write a drawn demo data set in the layout of COCO 2017."""
+"""Write a drawn demo data set in the layouts of COCO 2017 and Pascal VOC 2012."""
 
 import argparse
 from pathlib import Path

@@ -24,11 +24,12 @@ def main():
     left.plot(train.keys(), [row['loss'] for row in train.values()])
     left.set(xlabel='iteration', ylabel='training loss', yscale='log')
     for metric in args.metrics:
-        values = {epoch: row[metric] for epoch, row in val.items() if metric in row}
+        values = {step: row[metric] for step, row in val.items() if metric in row}
         if not values:
             raise InputError(f'{args.work_dir} has no validation that logged {metric}')
         right.plot(values.keys(), values.values(), marker='o', label=metric)
-    right.set(xlabel='epoch', ylim=(0, None))
+    by_epoch = any('epoch' in row for row in train.values())
+    right.set(xlabel='epoch' if by_epoch else 'iteration', ylim=(0, None))
     right.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)

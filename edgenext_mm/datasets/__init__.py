@@ -6,5 +6,11 @@ __all__ = []
 
 if find_spec('mmdet'):
     from .coco import CocoDataset
+    from .xml_style import XMLDataset
 
-    __all__ += ['CocoDataset']
+    __all__ += ['CocoDataset', 'XMLDataset']
+
+if find_spec('mmseg'):
+    from .segmentation import BaseSegDataset, PascalVOCDataset
+
+    __all__ += ['BaseSegDataset', 'PascalVOCDataset']

@@ -1,4 +1,4 @@
-"""Synthetic detection data in the layout of COCO 2017, to try the configs without a download.
+"""Synthetic data in the layouts of COCO 2017 and Pascal VOC 2012, to try the configs with.
 
 Every image depends on nothing but its own seed ``[seed, split, index]``, so the data do not change
 with the number of processes.
@@ -11,15 +11,17 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 
 from ..errors import InputError
-from .demo_scenes import draw_scene
+from . import voc
+from .demo_scenes import CLASSES, SceneObject, draw_scene
 
 GENERATOR = 'edgenext_mm demo data'
-VERSION = 1  # raise it whenever the drawn data change, so that stale folders are redrawn
+VERSION = 2  # raise it whenever the drawn data change, so that stale folders are redrawn
 SPLITS = ('train', 'val')
 STAMP = 'demo_data.json'
 
@@ -67,13 +69,47 @@ def _polygons(mask: np.ndarray, scale: int = 4) -> list[list[float]]:
     ]
 
 
-def _write_image(folder: Path, seed: int, split: int, index: int) -> tuple[dict, list[dict]]:
+def _semantic_mask(shape: tuple[int, int], objects: list[SceneObject]) -> np.ndarray:
+    """Returns class ids as VOC has them: 1 for the first of CLASSES, 255 on borders of objects."""
+    labels = np.zeros(shape, np.uint8)
+    borders = np.zeros(shape, bool)
+    for item in objects:
+        labels[item.mask] = 1 + CLASSES.index(item.name)
+        edges = cv2.morphologyEx(item.mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3)))
+        borders |= edges.astype(bool)
+    labels[borders] = voc.IGNORE
+    return labels
+
+
+def _write_xml(path: Path, image: dict, names: list[str], boxes: list[list[int]]):
+    """Writes the boxes [x, y, w, h] of an image as VOC does, which counts pixels from 1."""
+
+    def add(parent, tag, children):
+        element = ElementTree.SubElement(parent, tag)
+        for name, value in children.items():
+            ElementTree.SubElement(element, name).text = str(value)
+        return element
+
+    root = ElementTree.Element('annotation')
+    ElementTree.SubElement(root, 'filename').text = image['file_name']
+    add(root, 'size', {'width': image['width'], 'height': image['height'], 'depth': 3})
+    for name, (x, y, w, h) in zip(names, boxes, strict=True):
+        corners = {'xmin': x + 1, 'ymin': y + 1, 'xmax': x + w, 'ymax': y + h}
+        add(add(root, 'object', {'name': name, 'difficult': 0}), 'bndbox', corners)
+    ElementTree.ElementTree(root).write(path)
+
+
+def _write_image(out: Path, seed: int, split: int, index: int) -> tuple[dict, list[dict]]:
     """Draws and writes one image; returns its COCO entry and its annotations without id."""
     image, objects = draw_scene(np.random.default_rng([seed, split, index]))
+    height, width = image.shape[:2]
+    coco_image, voc_image, voc_mask, voc_xml = _image_files(out, split, index)
+    _, jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    coco_image.write_bytes(jpeg.tobytes())
+    voc_image.write_bytes(jpeg.tobytes())
+    voc.write_mask(voc_mask, _semantic_mask((height, width), objects))
     image_id = _image_id(split, index)
-    path = folder / f'{image_id:012d}.jpg'
-    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 90]):
-        raise OSError(f'cannot write {path}')
+    info = {'id': image_id, 'file_name': coco_image.name, 'height': height, 'width': width}
     annotations = []
     for item in objects:
         mask = item.mask.astype(np.uint8)
@@ -92,8 +128,9 @@ def _write_image(folder: Path, seed: int, split: int, index: int) -> tuple[dict,
                 'iscrowd': 0,
             }
         )
-    height, width = image.shape[:2]
-    return {'id': image_id, 'file_name': path.name, 'height': height, 'width': width}, annotations
+    boxes = [annotation['bbox'] for annotation in annotations]
+    _write_xml(voc_xml, info, [item.name for item in objects], boxes)
+    return info, annotations
 
 
 def _image_id(split: int, index: int) -> int:
@@ -101,15 +138,16 @@ def _image_id(split: int, index: int) -> int:
 
 
 def _write_split(out: Path, seed: int, split: int, count: int, pool):
-    folder = out / f'{SPLITS[split]}2017'
-    folder.mkdir(parents=True, exist_ok=True)
+    for path in _files(out, split, 1):
+        path.parent.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
-    draw = partial(_write_image, folder, seed, split)
+    draw = partial(_write_image, out, seed, split)
     for image, items in pool.imap(draw, range(count), chunksize=4):
         images.append(image)
         annotations += [{'id': len(annotations) + k, **item} for k, item in enumerate(items, 1)]
+    for path in _voc_lists(out, split):
+        voc.write_list(path, [Path(image['file_name']).stem for image in images])
     path = _annotation_file(out, split)
-    path.parent.mkdir(exist_ok=True)
     path.write_text(
         json.dumps(
             {
@@ -127,13 +165,34 @@ def _annotation_file(out: Path, split: int) -> Path:
     return out / 'annotations' / f'instances_{SPLITS[split]}2017.json'
 
 
-def _files(out: Path, stamp: dict) -> Iterator[Path]:
+def _voc_lists(out: Path, split: int) -> list[Path]:
+    folder = out / 'VOC2012' / 'ImageSets'
+    return [folder / task / f'{SPLITS[split]}.txt' for task in ('Segmentation', 'Main')]
+
+
+def _image_files(out: Path, split: int, index: int) -> list[Path]:
+    """Returns the files of an image: COCO's image, then VOC's image, mask and boxes."""
+    name, folder = f'{_image_id(split, index):012d}', out / 'VOC2012'
+    return [
+        out / f'{SPLITS[split]}2017' / f'{name}.jpg',
+        folder / 'JPEGImages' / f'{name}.jpg',
+        folder / 'SegmentationClass' / f'{name}.png',
+        folder / 'Annotations' / f'{name}.xml',
+    ]
+
+
+def _files(out: Path, split: int, count: int) -> Iterator[Path]:
+    """Yields the files of a split."""
+    yield _annotation_file(out, split)
+    yield from _voc_lists(out, split)
+    for index in range(count):
+        yield from _image_files(out, split, index)
+
+
+def _all_files(out: Path, stamp: dict) -> Iterator[Path]:
     """Yields the files that a run with this stamp writes."""
     for split, name in enumerate(SPLITS):
-        yield _annotation_file(out, split)
-        yield from (
-            out / f'{name}2017' / f'{_image_id(split, k):012d}.jpg' for k in range(stamp[name])
-        )
+        yield from _files(out, split, stamp[name])
 
 
 def _read_stamp(out: Path) -> dict | None:
@@ -163,11 +222,14 @@ def _write_stamp(out: Path, stamp: dict):
 def make_demo_data(
     out: str | Path, train: int = 400, val: int = 100, seed: int = 0, processes: int | None = None
 ) -> bool:
-    """Writes a synthetic data set in the layout of COCO 2017.
+    """Writes a synthetic data set in the layouts of COCO 2017 and Pascal VOC 2012.
 
     The folder gets ``annotations/instances_{train,val}2017.json``, ``train2017/*.jpg``,
-    ``val2017/*.jpg`` and a stamp of the arguments. Data of other arguments or of an interrupted run
-    are replaced, file by file; other files in the folder are left alone.
+    ``val2017/*.jpg`` and a stamp of the arguments, and the same scenes again in ``VOC2012/``:
+    ``JPEGImages/*.jpg``, ``SegmentationClass/*.png``, ``Annotations/*.xml`` and the lists
+    ``{train,val}.txt`` in ``ImageSets/Segmentation/`` and ``ImageSets/Main/``. The masks have the
+    ids 1 to 6 for the classes in the order of ``demo_scenes.CLASSES``. Data of other arguments or
+    of an interrupted run are replaced, file by file; other files in the folder are left alone.
 
     Args:
         out: Folder to write.
@@ -191,12 +253,12 @@ def make_demo_data(
     stamp = {'generator': GENERATOR, 'version': VERSION, 'train': train, 'val': val, 'seed': seed}
     done = {**stamp, 'complete': True}
     old = _read_stamp(out)
-    if old == done and all(path.exists() for path in _files(out, old)):
+    if old == done and all(path.exists() for path in _all_files(out, old)):
         return False
     out.mkdir(parents=True, exist_ok=True)
     if old is not None:
         _write_stamp(out, {**old, 'complete': False})
-        for path in _files(out, old):
+        for path in _all_files(out, old):
             path.unlink(missing_ok=True)
     _write_stamp(out, {**stamp, 'complete': False})
     threads = cv2.getNumThreads()

@@ -56,10 +56,11 @@ def load_config(args):
     Raises:
         InputError: if there is no such file, or if a variable that names a data root is empty.
     """
-    if os.environ.get('COCO_ROOT') == '':
-        raise InputError(
-            'the environment variable COCO_ROOT is empty: set it to a folder or unset it'
-        )
+    for name in ('COCO_ROOT', 'VOC_ROOT'):
+        if os.environ.get(name) == '':
+            raise InputError(
+                f'the environment variable {name} is empty: set it to a folder or unset it'
+            )
     cfg = Config.fromfile(check_file(args.config))
     cfg.merge_from_dict(args.cfg_options)
     return cfg

@@ -1,6 +1,7 @@
 """Hooks."""
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 
 from ..errors import InputError
 from ..registry import HOOKS
@@ -25,10 +26,11 @@ class NumClassesCheckHook(Hook):
 
     def _check(self, runner, dataloader):
         classes = dataloader.dataset.metainfo.get('classes', ())
-        for name, module in runner.model.named_modules():
-            name = name.removeprefix('module.')  # of a model in a wrapper
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for name, module in model.named_modules():
             num_classes = getattr(module, 'num_classes', len(classes))
-            if classes and num_classes != len(classes) and not name.endswith('rpn_head'):
+            # mmseg's segmentors repeat the number of their head.
+            if name and classes and num_classes != len(classes) and not name.endswith('rpn_head'):
                 raise InputError(
                     f'model.{name} has num_classes={num_classes} and the data set has '
                     f'{len(classes)} classes ({", ".join(classes[:3])}, ...): set '

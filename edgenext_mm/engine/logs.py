@@ -14,7 +14,8 @@ def read_scalars(work_dir):
 
     Returns:
         tuple[dict[int, dict], dict[int, dict]]: by iteration what training logged, and by epoch
-        what validation did. Where a run was resumed or started again, the later one counts.
+        what validation did (by iteration if the training loop counts these). Where a run was
+        resumed or started again, the later one counts.
 
     Raises:
         InputError: if no run has logged there.

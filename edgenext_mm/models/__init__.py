@@ -6,8 +6,13 @@ from .edgenext import ARCHS, EdgeNeXt
 
 __all__ = ['ARCHS', 'EdgeNeXt']
 
-# The backbone serves mmseg and mmpretrain where mmdet is not installed.
+# Each library can be used without the others.
 if find_spec('mmdet'):
     from .ssdlite import SSDLiteHead, SSDLiteNeck
 
     __all__ += ['SSDLiteHead', 'SSDLiteNeck']
+
+if find_spec('mmseg'):
+    from .deeplabv3 import DeepLabv3Head
+
+    __all__ += ['DeepLabv3Head']

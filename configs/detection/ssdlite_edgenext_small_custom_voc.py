@@ -1,0 +1,39 @@
+# SSDLite on your own images with boxes in VOC's XML format: docs/custom_data.md.
+_base_ = 'ssdlite_edgenext_small_custom_coco.py'
+
+# Fill in the folder that holds JPEGImages/*.jpg and Annotations/*.xml, the two lists of names
+# without suffix, one a line, and the names of the classes.
+data_root = 'data/custom/'
+train_list = 'ImageSets/Main/train.txt'
+val_list = 'ImageSets/Main/val.txt'
+classes = ('cat', 'dog')
+
+model = dict(bbox_head=dict(num_classes=len(classes)))
+
+dataset = dict(
+    _delete_=True,
+    type='edgenext_mm.XMLDataset',
+    data_root=data_root,
+    data_prefix=dict(sub_data_root=''),
+    metainfo=dict(classes=classes),
+)
+# The evaluator takes the boxes from here, where there is no JSON file.
+pack_inputs = dict(
+    type='PackDetInputs',
+    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'),
+)
+test_pipeline = [_base_.load_image, _base_.resize, _base_.load_annotations, pack_inputs]
+train_dataloader = dict(
+    dataset=dict(
+        dataset,
+        ann_file=train_list,
+        filter_cfg=dict(filter_empty_gt=True),
+        pipeline=_base_.train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(dataset, ann_file=val_list, test_mode=True, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=None)
+test_evaluator = val_evaluator

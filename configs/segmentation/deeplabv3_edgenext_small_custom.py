@@ -1,0 +1,47 @@
+# DeepLabv3 on your own images and masks: docs/custom_data.md.
+_base_ = 'deeplabv3_edgenext_small_voc.py'
+
+# Fill in the folders and the names of the classes. A mask has the name of its image with .png, and
+# in each pixel the place of the class in this list, from 0, or 255 to leave the pixel out.
+train_images = 'data/custom/train/images'
+train_masks = 'data/custom/train/masks'
+val_images = 'data/custom/val/images'
+val_masks = 'data/custom/val/masks'
+img_suffix = '.jpg'
+classes = ('background', 'cat', 'dog')
+
+model = dict(decode_head=dict(num_classes=len(classes)))
+
+dataset = dict(
+    _delete_=True,
+    type='edgenext_mm.BaseSegDataset',
+    img_suffix=img_suffix,
+    metainfo=dict(classes=classes),
+)
+train_dataloader = dict(
+    batch_size=8,
+    dataset=dict(
+        dataset,
+        data_prefix=dict(img_path=train_images, seg_map_path=train_masks),
+        pipeline=_base_.train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(
+        dataset,
+        data_prefix=dict(img_path=val_images, seg_map_path=val_masks),
+        test_mode=True,
+        pipeline=_base_.test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+# On one GPU, with the learning rate scaled down to the smaller batch.
+max_iters = 10000
+train_cfg = dict(max_iters=max_iters, val_interval=1000)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500),
+    dict(type='CosineAnnealingLR', T_max=max_iters, eta_min=1e-6, by_epoch=False),
+]
+default_hooks = dict(checkpoint=dict(interval=1000))
+auto_scale_lr = dict(enable=True)

@@ -1,0 +1,13 @@
+_base_ = 'deeplabv3_edgenext_small_voc.py'
+
+model = dict(
+    backbone=dict(
+        arch='xx_small',
+        drop_path_rate=0.0,
+        init_cfg=dict(
+            checkpoint='https://github.com/mmaaz60/EdgeNeXt/releases/download/'
+            'v1.0/edgenext_xx_small.pth',
+        ),
+    ),
+    decode_head=dict(in_channels=168),
+)

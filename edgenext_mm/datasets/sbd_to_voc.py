@@ -1,0 +1,68 @@
+"""Masks of the Semantic Boundaries Dataset (Hariharan et al., 2011) in the format of Pascal VOC."""
+
+from pathlib import Path
+
+from scipy.io import loadmat
+
+from ..errors import InputError
+from . import voc
+
+
+def read_mask(path):
+    """Read the class ids of one of SBD's ``cls/*.mat`` files, a (height, width) uint8 array.
+
+    Raises:
+        InputError: if it is not such a file.
+    """
+    try:
+        return loadmat(path)['GTcls']['Segmentation'][0, 0].astype('uint8')
+    except (OSError, ValueError, NotImplementedError, TypeError, KeyError, IndexError) as error:
+        raise InputError(f'{path} is not a whole file of SBD masks ({error})') from error
+
+
+def convert_sbd(sbd_root, voc_root, processes=None):
+    """Add SBD's masks to VOC 2012, and the list ``trainaug`` of what they let one train on.
+
+    Writes ``SegmentationClassAug/*.png`` and ``ImageSets/Segmentation/trainaug.txt``: SBD's train
+    and val less VOC's val, 10,582 images with the whole of both. Masks that are there already are
+    kept, so that a run which was stopped goes on.
+
+    Args:
+        sbd_root (str | Path): folder with ``cls/``, ``train.txt`` and ``val.txt``, or the one that
+            has these in ``dataset/``.
+        voc_root (str | Path): the folder VOC2012.
+        processes (int): defaults to one per CPU.
+
+    Returns:
+        int: the number of images in the list.
+
+    Raises:
+        InputError: if a list or a mask is missing or broken.
+    """
+    root, voc_root = Path(sbd_root), Path(voc_root)
+    if (root / 'dataset').is_dir():
+        root = root / 'dataset'
+    lists = voc_root / 'ImageSets' / 'Segmentation'
+    val = _read_list(lists / 'val.txt')
+    names = sorted({*_read_list(root / 'train.txt'), *_read_list(root / 'val.txt')} - {*val})
+    sources = {name: root / 'cls' / f'{name}.mat' for name in names}
+    missing = [str(path) for path in sources.values() if not path.is_file()]
+    if missing:
+        raise InputError(
+            f'{len(missing)} of the masks that SBD lists are missing, such as '
+            f'{", ".join(missing[:3])}: unpack the whole archive again'
+        )
+    folder = voc_root / 'SegmentationClassAug'
+    voc.convert_masks(
+        read_mask, {folder / f'{name}.png': (path,) for name, path in sources.items()}, processes
+    )
+    voc.write_list(lists / 'trainaug.txt', names)
+    return len(names)
+
+
+def _read_list(path):
+    if not path.is_file():
+        raise InputError(
+            f'{path} does not exist: give the folders of SBD (benchmark_RELEASE) and of VOC2012'
+        )
+    return path.read_text().split()

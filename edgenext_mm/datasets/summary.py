@@ -1,0 +1,227 @@
+"""What is in the data sets of a config, and what is wrong with them."""
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.figure import Figure
+from mmengine.registry import DATASETS
+from mmengine.utils import track_parallel_progress
+
+from ..errors import InputError
+from .checks import check_labels
+
+#: COCO's limits of small, medium and large boxes, in pixels of a square's side.
+BOX_SIZES = {'small': (0, 32), 'medium': (32, 96), 'large': (96, np.inf)}
+
+
+@dataclass
+class Summary:
+    """What was found in a data set.
+
+    Attributes:
+        name (str): the split, such as 'train'.
+        classes (tuple[str]): names of the classes.
+        task (str): 'boxes' or 'pixels', what is counted.
+        image_sizes (list): (height, width) of each image that could be read.
+        images (ndarray): the number of images with each class.
+        counts (ndarray): the number of boxes or pixels of each class.
+        boxes (list): (class, side) of each box; side is the root of its area in pixels.
+        problems (list[str]): what is wrong, with the file's name.
+    """
+
+    name: str
+    classes: tuple = ()
+    task: str = 'boxes'
+    image_sizes: list = field(default_factory=list)
+    images: np.ndarray = None
+    counts: np.ndarray = None
+    boxes: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+
+    def add(self, finding):
+        """Add what was found in an image."""
+        self.problems += finding.problems
+        if finding.image_size:
+            self.image_sizes.append(finding.image_size)
+        if finding.task:
+            self.task = finding.task
+            self.counts += finding.counts
+            self.images += finding.counts > 0
+            self.boxes += finding.boxes
+
+    def table(self):
+        """Return the sizes of the images, and the classes as a table in Markdown."""
+        if not self.image_sizes:
+            return f'{self.name}: no image could be read'
+        heights, widths = np.transpose(self.image_sizes)
+        lines = [
+            f'{self.name}: {len(heights)} images, {widths.min()} to {widths.max()} pixels wide '
+            f'(median {np.median(widths):.0f}) and {heights.min()} to {heights.max()} high '
+            f'(median {np.median(heights):.0f})',
+            '',
+        ]
+        columns = {'class': self.classes, 'images': self.images}
+        if self.task == 'pixels':
+            shares = 100 * self.counts / max(self.counts.sum(), 1)
+            columns['pixels (%)'] = [f'{share:.2f}' for share in shares]
+        else:
+            columns['boxes'] = self.counts
+            labels, sides = np.transpose(self.boxes or np.zeros((0, 2)))
+            for size, (least, below) in BOX_SIZES.items():
+                chosen = labels[(sides >= least) & (sides < below)].astype(int)
+                columns[size] = np.bincount(chosen, minlength=len(self.classes))
+        lines += ['| ' + ' | '.join(columns) + ' |', '|---' * len(columns) + '|']
+        for row in zip(*columns.values(), strict=True):
+            lines.append('| ' + ' | '.join(map(str, row)) + ' |')
+        return '\n'.join(lines)
+
+
+def summarize(cfg, processes=None):
+    """Read every image and annotation of a config's training, validation and test data.
+
+    Args:
+        cfg (Config): a config for mmdet or mmseg.
+        processes (int): defaults to one per CPU.
+
+    Returns:
+        list[Summary]: one for each data set. Equal data sets, as validation and test often are,
+        count once, and those that are concatenated are told apart.
+    """
+    summaries, seen = [], []
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        leaves = [] if loader is None else list(_leaves(loader['dataset']))
+        for i, leaf in enumerate(leaves, 1):
+            if leaf not in seen:
+                seen.append(leaf)
+                name = f'{split} {i}' if len(leaves) > 1 else split
+                summaries.append(_summarize(name, leaf, processes or os.cpu_count()))
+    return summaries
+
+
+def draw_summaries(summaries, path):
+    """Draw class frequencies, box sizes and image sizes.
+
+    Args:
+        summaries (list[Summary]): a row of the picture each.
+        path (str | Path): picture to write.
+    """
+    shown = [summary for summary in summaries if summary.image_sizes]
+    height = 1 + 0.12 * max(20, *(len(summary.classes) for summary in shown))
+    figure = Figure(figsize=(14, height * len(shown)), layout='constrained')
+    for axes, summary in zip(figure.subplots(len(shown), 3, squeeze=False), shown, strict=True):
+        classes, boxes, sizes = axes
+        classes.barh(summary.classes, summary.counts, color='tab:blue')
+        classes.invert_yaxis()
+        classes.margins(y=0.01)
+        classes.tick_params(axis='y', labelsize=6)
+        classes.set(title=f'{summary.name}: {summary.task} per class', xscale='symlog')
+        if summary.boxes:
+            boxes.hist([side for _, side in summary.boxes], bins=40, color='tab:orange')
+        boxes.set(title='box sizes (root of the area in pixels)' if summary.boxes else 'no boxes')
+        heights, widths = np.transpose(summary.image_sizes)
+        sizes.scatter(widths, heights, s=8, alpha=0.4, color='tab:green')
+        sizes.set(title='image sizes (pixels)', xlabel='width', ylabel='height')
+    figure.savefig(path, dpi=100)
+
+
+def _leaves(dataset):
+    """Yield the configs of the data sets that wrappers, such as ConcatDataset, hold."""
+    if 'datasets' in dataset:
+        for child in dataset['datasets']:
+            yield from _leaves(child)
+    elif 'dataset' in dataset:
+        yield from _leaves(dataset['dataset'])
+    else:
+        yield dataset
+
+
+def _summarize(name, cfg, processes):
+    summary = Summary(name)
+    loading = [step for step in cfg['pipeline'] if step['type'].split('.')[-1].startswith('Load')]
+    try:
+        dataset = DATASETS.build(dict(cfg, pipeline=loading))
+    except (InputError, AssertionError, OSError) as error:
+        summary.problems.append(str(error))
+        return summary
+    summary.classes = dataset.metainfo['classes']
+    summary.images, summary.counts = np.zeros((2, len(summary.classes)), int)
+    findings = track_parallel_progress(
+        _inspect, range(len(dataset)), processes, _use, (dataset,), chunksize=8
+    )
+    for finding in findings:
+        summary.add(finding)
+    return summary
+
+
+def _use(dataset):
+    global _dataset
+    _dataset = dataset
+
+
+@dataclass
+class _Finding:
+    """What an image of a data set tells: see the attributes of Summary."""
+
+    problems: list
+    image_size: tuple = None
+    task: str = None
+    counts: np.ndarray = None
+    boxes: list = ()
+
+
+def _inspect(index):
+    """Read an image of the data set in use, and its annotation."""
+    info = _dataset.get_data_info(index)
+    try:
+        results = _dataset.prepare_data(index)
+        if 'gt_seg_map' in results:
+            return _inspect_mask(info, results)
+        if 'gt_bboxes' in results:
+            return _inspect_boxes(info, results)
+        return _Finding([], results['img_shape'])
+    except InputError as error:
+        return _Finding([str(error)])
+    except (OSError, SyntaxError) as error:
+        return _Finding([f'{info["img_path"]} or its annotation cannot be read: {error}'])
+
+
+def _inspect_mask(info, results):
+    labels, shape, mask = results['gt_seg_map'], results['img_shape'], info['seg_map_path']
+    num_classes, ignore_index = len(_dataset.metainfo['classes']), _dataset.ignore_index
+    check_labels(mask, labels, num_classes, ignore_index)
+    finding = _Finding([], shape, 'pixels')
+    finding.counts = np.bincount(labels[labels != ignore_index], minlength=num_classes)
+    if labels.shape != shape:
+        finding.problems.append(
+            f'{mask} has {_size(labels.shape)} pixels and its image {info["img_path"]} has '
+            f'{_size(shape)} (height x width): draw the mask at the size of the image'
+        )
+    return finding
+
+
+def _inspect_boxes(info, results):
+    corners, labels = results['gt_bboxes'].tensor.numpy(), results['gt_bboxes_labels']
+    path, shape = info['img_path'], results['img_shape']
+    sides = np.sqrt(results['gt_bboxes'].areas.numpy())
+    finding = _Finding([], shape, 'boxes')
+    finding.counts = np.bincount(labels, minlength=len(_dataset.metainfo['classes']))
+    finding.boxes = list(zip(labels.tolist(), sides.tolist(), strict=True))
+    annotated = info['height'], info['width']
+    if annotated != shape:
+        finding.problems.append(
+            f'{path} has {_size(shape)} pixels and its annotation says {_size(annotated)} '
+            '(height x width): correct the annotation'
+        )
+    beyond = (corners < -1).any(1) | (corners[:, 2:] > np.add(shape[::-1], 1)).any(1)
+    if beyond.any():
+        finding.problems.append(
+            f'{path} has {beyond.sum()} boxes that reach beyond the image, such as the corners '
+            f'{corners[beyond][0].tolist()}: is the order of the numbers right?'
+        )
+    return finding
+
+
+def _size(shape):
+    return f'{shape[0]}x{shape[1]}'

@@ -1,0 +1,45 @@
+"""Detection data in the XML format of Pascal VOC that says what is wrong with it."""
+
+from xml.etree.ElementTree import ParseError
+
+from mmdet.datasets import XMLDataset as MMDetXMLDataset
+
+from ..errors import InputError
+from ..registry import DATASETS
+from .checks import CheckedDataset, require_file
+from .coco import check_images
+
+
+@DATASETS.register_module()
+class XMLDataset(CheckedDataset, MMDetXMLDataset):
+    """mmdet's XMLDataset, which checks its files and names the one at fault.
+
+    Raises:
+        InputError: if the data root, the list of images or an annotation file is missing, if an
+            annotation file is broken, if no image is left to use, or if an image is smaller than
+            32 pixels or cannot be read.
+    """
+
+    remedy = 'Set data_root, ann_file and data_prefix of the data set in the config'
+
+    def load_data_list(self):
+        self.check_data_root()
+        require_file('list of images', self.ann_file, self.remedy)
+        return super().load_data_list()
+
+    def parse_data_info(self, img_info):
+        path = img_info['xml_path']
+        try:
+            return super().parse_data_info(img_info)
+        except FileNotFoundError as error:
+            raise InputError(
+                f'{error.filename or path} does not exist: add it, or take '
+                f'{img_info["img_id"]} out of {self.ann_file}'
+            ) from error
+        except (ParseError, AttributeError, ValueError) as error:
+            raise InputError(
+                f'{path} is not an annotation in the format of VOC ({error})'
+            ) from error
+
+    def filter_data(self):
+        return check_images(super().filter_data(), self.ann_file)
