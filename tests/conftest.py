@@ -10,11 +10,12 @@ from edgenext_mm.datasets.demo import make_demo_data
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs' / 'detection'
+SEG_CONFIGS = ROOT / 'configs' / 'segmentation'
 
 
 @pytest.fixture(scope='session')
 def demo_data(tmp_path_factory):
-    """A small demo data set in COCO's layout."""
+    """A small demo data set in the layouts of COCO and of VOC."""
     root = tmp_path_factory.mktemp('data') / 'demo'
     make_demo_data(root, train=32, val=8)
     return root
@@ -26,17 +27,23 @@ def run_tool(monkeypatch, tmp_path, demo_data):
 
     def run(name, *args, data_root=demo_data):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv('COCO_ROOT', str(data_root))
+        for variable, value in data_roots(data_root).items():
+            monkeypatch.setenv(variable, value)
         monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
         return runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
 
     return run
 
 
+def data_roots(folder):
+    """Environment variables for the demo data in a folder."""
+    return {'COCO_ROOT': str(folder), 'VOC_ROOT': f'{folder}/VOC2012' if folder else ''}
+
+
 def start_process(*command, cwd, data_root):
     """Start a command whose ``python`` is this one, for what needs a process of its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-    env = dict(os.environ, COCO_ROOT=str(data_root), PATH=path)
+    env = dict(os.environ, **data_roots(data_root), PATH=path)
     return subprocess.Popen(
         [*map(str, command)],
         cwd=cwd,

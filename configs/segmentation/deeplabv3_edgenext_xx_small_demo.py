@@ -38,6 +38,14 @@ train_pipeline = [
     _base_.pack_inputs,
 ]
 test_pipeline = [_base_.load_image, resize, _base_.load_annotations, _base_.pack_inputs]
+scales = [dict(resize, scale=(2 * side, side)) for side in (192, 256, 320)]
+tta_pipeline = [
+    _base_.load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[scales, _base_.flips, [_base_.load_annotations], [_base_.pack_inputs]],
+    ),
+]
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,

@@ -37,9 +37,7 @@ class XMLDataset(CheckedDataset, MMDetXMLDataset):
                 f'{img_info["img_id"]} out of {self.ann_file}'
             ) from error
         except (ParseError, AttributeError, ValueError) as error:
-            raise InputError(
-                f'{path} is not an annotation in the format of VOC ({error})'
-            ) from error
+            raise InputError(f'{path} is not a whole annotation of VOC ({error})') from error
 
     def filter_data(self):
         return check_images(super().filter_data(), self.ann_file)

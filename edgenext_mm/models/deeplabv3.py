@@ -33,9 +33,7 @@ class DeepLabv3Head(ASPPHead):
         self, in_channels, channels=128, output_stride=16, norm_cfg=dict(type='BN'), **kwargs
     ):
         if output_stride not in (8, 16):
-            raise InputError(
-                f'DeepLabv3Head has rates for output_stride 8 and 16, not {output_stride!r}'
-            )
+            raise InputError(f'output_stride of DeepLabv3Head is 8 or 16, not {output_stride!r}')
         rate = 96 // output_stride
         super().__init__(
             in_channels=in_channels,

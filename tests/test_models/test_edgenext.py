@@ -12,7 +12,7 @@ from golden import image, tensor_for
 
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import ARCHS, EdgeNeXt
-from edgenext_mm.models.blocks import ConvEncoder
+from edgenext_mm.models.blocks import ConvEncoder, Downsample
 
 DATA = Path(__file__).parents[1] / 'data'
 TINY = dict(depths=(1, 1, 2, 1), dims=(8, 16, 20, 24), num_heads=4)
@@ -85,6 +85,22 @@ def test_output_strides(output_stride, size):
     assert {k: v.shape for k, v in model.state_dict().items()} == {
         k: v.shape for k, v in plain.items()
     }
+
+
+@pytest.mark.parametrize('dilation', [1, 2])
+def test_downsampling_at_stride_1_is_a_trous(dilation):
+    """Against its definition, with nothing beyond the right and bottom borders."""
+    torch.manual_seed(0)
+    conv = Downsample(3, 5, stride=1, dilation=dilation)
+    x = torch.randn(2, 3, 7, 9)
+    padded = torch.zeros(2, 3, 7 + dilation, 9 + dilation)
+    padded[..., :7, :9] = x
+    expected = conv.bias[:, None, None] + sum(
+        torch.einsum('oi,nihw->nohw', conv.weight[:, :, i, j], padded[..., y : y + 7, z : z + 9])
+        for i, y in enumerate((0, dilation))
+        for j, z in enumerate((0, dilation))
+    )
+    torch.testing.assert_close(conv(x), expected)
 
 
 @pytest.mark.parametrize('output_stride', [8, 16])

@@ -12,8 +12,6 @@ model = dict(
         size=(512, 512),
         pad_val=0,
         seg_pad_val=255,
-        # Images of several sizes make a batch, padded to the largest.
-        test_cfg=dict(size_divisor=1),
     ),
     backbone=dict(
         type='edgenext_mm.EdgeNeXt', arch='small', out_indices=(3,), output_stride=output_stride

@@ -1,0 +1,127 @@
+"""The example configs for a user's own data, with nothing but paths and classes filled in."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import CONFIGS, ROOT, SEG_CONFIGS, start_process
+
+from edgenext_mm.datasets.demo_scenes import CLASSES
+from edgenext_mm.engine.logs import read_scalars
+
+COCO_ORDER = ('boat', 'traffic light', 'stop sign', 'sports ball', 'kite', 'clock')
+
+
+@pytest.fixture
+def fill_in(tmp_path):
+    """Write a copy of a config with some of its settings replaced."""
+
+    def write(config, **settings):
+        text = re.sub(r"(_base_ = ')", rf'\1{config.parent}/', config.read_text())
+        for name, value in settings.items():
+            text, count = re.subn(rf'^{name} = .*$', f'{name} = {value!r}', text, flags=re.M)
+            assert count == 1, name
+        path = tmp_path / config.name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def check_and_train(run_tool, tmp_path):
+    def run(config, *options):
+        run_tool('check_dataset.py', config)
+        process = start_process(
+            *('python', ROOT / 'tools/train.py', config, f'--work-dir={tmp_path}/work'),
+            *('--cfg-options', 'model.backbone.init_cfg=None', *options),
+            *('train_dataloader.num_workers=2', 'val_dataloader.num_workers=2'),
+            'default_hooks.logger.interval=1',
+            cwd=tmp_path,
+            data_root=tmp_path,
+        )
+        output, _ = process.communicate(timeout=900)
+        assert process.returncode == 0, output
+        return read_scalars(tmp_path / 'work')
+
+    return run
+
+
+def test_masks(fill_in, check_and_train, demo_data, tmp_path):
+    folders = {}
+    for split in ('train', 'val'):
+        names = (demo_data / f'VOC2012/ImageSets/Segmentation/{split}.txt').read_text().split()
+        for what, source, suffix in (
+            ('images', 'JPEGImages', 'jpg'),
+            ('masks', 'SegmentationClass', 'png'),
+        ):
+            folder = tmp_path / split / what
+            folder.mkdir(parents=True)
+            for name in names[:8]:
+                shutil.copy(demo_data / f'VOC2012/{source}/{name}.{suffix}', folder)
+            folders[f'{split}_{what}'] = str(folder)
+    config = fill_in(
+        SEG_CONFIGS / 'deeplabv3_edgenext_small_custom.py',
+        classes=('background', *CLASSES),
+        **folders,
+    )
+    train, val = check_and_train(
+        *(config, 'train_cfg.max_iters=2', 'train_cfg.val_interval=2'),
+        'train_dataloader.batch_size=2',
+    )
+    assert np.isfinite(train[2]['loss']) and val[2]['mIoU'] >= 0
+    # The learning rate is scaled from batches of 64 to those of 2, and is in warm-up.
+    assert train[1]['lr'] == pytest.approx(9e-4 * 2 / 64 * 0.1)
+
+
+def test_coco_boxes(fill_in, check_and_train, demo_data):
+    config = fill_in(
+        CONFIGS / 'ssdlite_edgenext_small_custom_coco.py',
+        classes=COCO_ORDER,
+        train_images=f'{demo_data}/train2017/',
+        train_annotations=f'{demo_data}/annotations/instances_train2017.json',
+        val_images=f'{demo_data}/val2017/',
+        val_annotations=f'{demo_data}/annotations/instances_val2017.json',
+    )
+    train, val = check_and_train(config, 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1')
+    assert len(train) == 2 and np.isfinite(train[2]['loss'])
+    assert 'coco/bbox_mAP' in val[1]
+
+
+def test_xml_boxes(fill_in, check_and_train, demo_data, tmp_path):
+    data = shutil.copytree(demo_data / 'VOC2012', tmp_path / 'VOC2012')
+    config = fill_in(
+        CONFIGS / 'ssdlite_edgenext_small_custom_voc.py', classes=CLASSES, data_root=f'{data}/'
+    )
+    train, val = check_and_train(config, 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1')
+    assert len(train) == 2 and np.isfinite(train[2]['loss'])
+    assert 'coco/bbox_mAP' in val[1]
+
+
+def test_bad_xml(fill_in, run_tool, demo_data, tmp_path):
+    data = shutil.copytree(demo_data / 'VOC2012', tmp_path / 'VOC2012')
+    xml = sorted((data / 'Annotations').iterdir())[4]
+    content = xml.read_text()
+
+    def message(**settings):
+        config = fill_in(
+            CONFIGS / 'ssdlite_edgenext_small_custom_voc.py',
+            **{'classes': CLASSES, 'data_root': f'{data}/', **settings},
+        )
+        with pytest.raises(SystemExit) as stop:
+            run_tool('train.py', config, '--cfg-options', 'model.backbone.init_cfg=None')
+        return str(stop.value)
+
+    for broken in (
+        content[:200],
+        content.replace('xmin', 'left'),
+        content.replace('<width>', '<width>x'),
+    ):
+        xml.write_text(broken)
+        assert f'{xml} is not a whole annotation of VOC' in message()
+    xml.unlink()
+    assert f'{xml} does not exist: add it, or take' in message()
+    xml.write_text(content)
+    assert 'the list of images' in message(train_list='nowhere.txt')
+    assert 'has no image with a box of the classes' in message(classes=('cat', 'dog'))

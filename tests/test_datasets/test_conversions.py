@@ -1,0 +1,176 @@
+"""COCO and SBD to masks in the format of VOC."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from mmseg.datasets import PascalVOCDataset
+from PIL import Image
+from pycocotools import mask as coco_mask
+from scipy.io import savemat
+
+from edgenext_mm.datasets import voc
+from edgenext_mm.datasets.coco_to_voc import convert_coco
+from edgenext_mm.datasets.sbd_to_voc import convert_sbd
+from edgenext_mm.errors import InputError
+
+PALETTE = PascalVOCDataset.METAINFO['palette']
+COCO_NAMES = [
+    *('airplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow'),
+    *('dining table', 'dog', 'horse', 'motorcycle', 'person', 'potted plant', 'sheep', 'couch'),
+    *('train', 'tv'),
+]
+
+
+def read(path):
+    with Image.open(path) as image:
+        assert image.mode == 'P'
+        return np.array(image)
+
+
+def tree(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.fixture
+def coco(demo_data, tmp_path):
+    """The drawn scenes under names of VOC's classes, with crowds and objects of other classes."""
+    root = tmp_path / 'coco'
+    shutil.copytree(demo_data / 'annotations', root / 'annotations')
+    rng = np.random.default_rng(0)
+    for path in (root / 'annotations').iterdir():
+        content = json.loads(path.read_text())
+        ids = {category['name']: category['id'] for category in content['categories']}
+        images = {image['id']: image for image in content['images']}
+        others = {image['id'] for image in content['images'][:2]}  # nothing of VOC's there
+        for annotation in content['annotations']:
+            image = images[annotation['image_id']]
+            size = image['height'], image['width']
+            name = rng.choice([*COCO_NAMES, 'zebra'])
+            annotation['category_id'] = ids['zebra' if image['id'] in others else name]
+            if rng.random() < 0.2:
+                rle = coco_mask.merge(coco_mask.frPyObjects(annotation['segmentation'], *size))
+                pixels = coco_mask.decode(rle).ravel('F')
+                runs = np.diff(np.flatnonzero(np.diff(pixels, prepend=2, append=2)))
+                counts = [0] * int(pixels[0]) + runs.tolist()
+                annotation.update(iscrowd=1, segmentation=dict(counts=counts, size=size))
+            if rng.random() < 0.3:  # in front of or behind another, as its area says
+                annotation['area'] = float(rng.uniform(1, 1e5))
+        path.write_text(json.dumps(content))
+    return root
+
+
+def expected_mask(image, annotations, names):
+    size = image['height'], image['width']
+    mask = np.zeros(size, np.uint8)
+    for item in sorted(annotations, key=lambda item: -item['area']):
+        if names[item['category_id']] in COCO_NAMES:
+            rle = coco_mask.frPyObjects(item['segmentation'], *size)
+            pixels = coco_mask.decode(rle if item['iscrowd'] else coco_mask.merge(rle))
+            label = COCO_NAMES.index(names[item['category_id']]) + 1
+            mask[pixels > 0] = 255 if item['iscrowd'] else label
+    return mask
+
+
+def test_coco_equals_pycocotools(coco, tmp_path):
+    out = tmp_path / 'out'
+    counts = convert_coco(coco, out, processes=2)
+    assert counts == {'train2017': 30, 'val2017': 6}
+    labels = set()
+    for split, count in counts.items():
+        content = json.loads((coco / f'annotations/instances_{split}.json').read_text())
+        names = {category['id']: category['name'] for category in content['categories']}
+        listed = (out / f'{split}.txt').read_text().split()
+        assert listed == sorted(path.stem for path in (out / split).iterdir())
+        assert len(listed) == count
+        for image in content['images'][2:]:
+            items = [a for a in content['annotations'] if a['image_id'] == image['id']]
+            mask = read(out / split / image['file_name'].replace('.jpg', '.png'))
+            np.testing.assert_array_equal(mask, expected_mask(image, items, names))
+            labels |= set(np.unique(mask))
+    assert len(labels) > 18 and 255 in labels
+    with Image.open(next((out / 'train2017').iterdir())) as image:
+        colors, ids = np.array(image.convert('RGB')), np.array(image)
+    for label in set(np.unique(ids)) - {255}:
+        assert (colors[ids == label] == PALETTE[label]).all()
+    assert voc.PALETTE[255].tolist() == [224, 224, 192]
+
+
+def test_stopped_conversion_goes_on(coco, tmp_path):
+    out = tmp_path / 'out'
+    convert_coco(coco, out)
+    before = tree(out / 'train2017')
+    lost = next(iter(before))
+    content = lost.read_bytes()
+    lost.unlink()
+    lost.with_suffix('.partial').write_bytes(content[:10])  # as a killed run leaves it
+    (out / 'train2017.txt').unlink()
+    convert_coco(coco, out)
+    after = tree(out / 'train2017')
+    assert lost.read_bytes() == content and after.keys() == before.keys()
+    assert {path for path in after if after[path] != before[path]} == {lost}
+    assert (out / 'train2017.txt').is_file()
+
+
+def test_bad_coco(run_tool, coco, tmp_path):
+    def message(root):
+        with pytest.raises(SystemExit) as stop:
+            run_tool('dataset_converters/coco_to_voc.py', root, tmp_path / 'out')
+        return str(stop.value)
+
+    assert f'{tmp_path}/nowhere has no annotations' in message(tmp_path / 'nowhere')
+    path = coco / 'annotations/instances_train2017.json'
+    path.write_text(path.read_text()[:1000])
+    assert f'{path} is not a whole file of COCO annotations' in message(coco)
+
+
+@pytest.fixture
+def sbd(tmp_path):
+    """SBD and VOC 2012: one image of SBD's train and one of its val are in VOC's val."""
+    rng = np.random.default_rng(0)
+    masks = {f'2008_{i:06d}': rng.integers(0, 21, (20 + i, 30), np.uint8) for i in range(8)}
+    root = tmp_path / 'benchmark_RELEASE/dataset'
+    (root / 'cls').mkdir(parents=True)
+    for name, mask in masks.items():
+        classes = dict(Segmentation=mask, CategoriesPresent=np.unique(mask))
+        savemat(root / f'cls/{name}.mat', dict(GTcls=classes))
+    names = list(masks)
+    lists = {'train': names[:5], 'val': names[5:]}
+    for split, listed in lists.items():
+        voc.write_list(root / f'{split}.txt', listed)
+    voc_root = tmp_path / 'VOC2012'
+    voc.write_list(voc_root / 'ImageSets/Segmentation/val.txt', [names[1], names[6], 'other'])
+    return root.parent, voc_root, masks
+
+
+def test_sbd(sbd):
+    sbd_root, voc_root, masks = sbd
+    assert convert_sbd(sbd_root, voc_root) == 6
+    listed = (voc_root / 'ImageSets/Segmentation/trainaug.txt').read_text().split()
+    assert listed == [name for i, name in enumerate(masks) if i not in (1, 6)]
+    folder = voc_root / 'SegmentationClassAug'
+    assert {path.stem for path in folder.iterdir()} == set(listed)
+    for name in listed:
+        np.testing.assert_array_equal(read(folder / f'{name}.png'), masks[name])
+    before = tree(folder)
+    assert convert_sbd(sbd_root / 'dataset', voc_root) == 6 and tree(folder) == before
+
+
+def test_bad_sbd(sbd):
+    sbd_root, voc_root, masks = sbd
+    broken = sbd_root / 'dataset/cls' / f'{list(masks)[3]}.mat'
+    content = broken.read_bytes()
+    for spoiled in (b'', content[:200], b'no mat' * 40):
+        broken.write_bytes(spoiled)
+        with pytest.raises(InputError, match=f'{broken} is not a whole file of SBD masks'):
+            convert_sbd(sbd_root, voc_root)
+    savemat(broken, dict(other=1))
+    with pytest.raises(InputError, match=f'{broken} is not a whole file of SBD masks'):
+        convert_sbd(sbd_root, voc_root)
+    broken.unlink()
+    with pytest.raises(InputError, match=f'1 of the masks that SBD lists are missing.*{broken}'):
+        convert_sbd(sbd_root, voc_root)
+    assert not (voc_root / 'ImageSets/Segmentation/trainaug.txt').exists()
+    with pytest.raises(InputError, match=r'nowhere.*val\.txt does not exist'):
+        convert_sbd(sbd_root, voc_root.parent / 'nowhere')
