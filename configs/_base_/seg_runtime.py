@@ -8,4 +8,6 @@ default_hooks = dict(
 )
 log_processor = dict(by_epoch=False)
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(
+    type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer', alpha=0.6
+)

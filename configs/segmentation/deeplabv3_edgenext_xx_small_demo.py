@@ -10,7 +10,7 @@ dataset_type = 'edgenext_mm.BaseSegDataset'
 
 classes = ('background', 'stop sign', 'sports ball', 'clock', 'traffic light', 'kite', 'boat')
 size = 256
-max_iters = 900
+max_iters = 800
 
 model = dict(
     data_preprocessor=dict(size=(size, size)),
@@ -57,7 +57,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_iters=max_iters, val_interval=300)
+train_cfg = dict(max_iters=max_iters, val_interval=400)
 optim_wrapper = dict(
     optimizer=dict(lr=3e-3, weight_decay=0.05),
     paramwise_cfg=dict(_delete_=True),
@@ -68,5 +68,5 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=max_iters, eta_min=1e-6, by_epoch=False),
 ]
 custom_hooks = [dict(type='EMAHook', momentum=0.01)]
-default_hooks = dict(checkpoint=dict(interval=300))
+default_hooks = dict(checkpoint=dict(interval=400))
 auto_scale_lr = dict(base_batch_size=8)

@@ -7,6 +7,7 @@ from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 
 from ..errors import InputError
 from ..registry import DATASETS
+from . import voc
 from .checks import CheckedDataset, check_labels, require_file, require_folder
 
 
@@ -18,6 +19,8 @@ class _CheckedSegDataset(CheckedDataset):
             'image folder': self.data_prefix.get('img_path'),
             'mask folder': self.data_prefix.get('seg_map_path'),
         }
+        if not self.metainfo.get('classes'):
+            raise InputError('metainfo.classes of the data set is missing: list their names')
         self.check_data_root()
         for what, folder in folders.items():
             if folder:
@@ -53,10 +56,17 @@ class _CheckedSegDataset(CheckedDataset):
 class BaseSegDataset(_CheckedSegDataset, MMSegBaseSegDataset):
     """mmseg's BaseSegDataset, which checks its files and names the one at fault.
 
+    Without a palette in ``metainfo``, pictures have the colors of VOC, black for the first class.
+
     Raises:
         InputError: if the data root, a folder, the split file, an image or a mask is missing, if an
             image or mask cannot be read, or if a mask has ids beyond the classes.
     """
+
+    def _update_palette(self):
+        if 'palette' in self._metainfo:
+            return super()._update_palette()
+        return voc.PALETTE[: len(self._metainfo.get('classes', ()))].tolist()
 
 
 @DATASETS.register_module()
