@@ -12,11 +12,11 @@ demo: .venv/.installed
 	.venv/bin/python tools/plot_curves.py work_dirs/demo
 
 # The same with DeepLabv3, on masks of the same scenes.
-demo-seg: export VOC_ROOT = data/demo/VOC2012
 demo-seg: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
-	.venv/bin/python tools/train.py $(DEMO_SEG) --work-dir work_dirs/demo_seg
-	.venv/bin/python tools/test.py $(DEMO_SEG) "$$(cat work_dirs/demo_seg/last_checkpoint)" \
+	VOC_ROOT=data/demo/VOC2012 .venv/bin/python tools/train.py $(DEMO_SEG) --work-dir work_dirs/demo_seg
+	VOC_ROOT=data/demo/VOC2012 .venv/bin/python tools/test.py $(DEMO_SEG) \
+		"$$(cat work_dirs/demo_seg/last_checkpoint)" \
 		--work-dir work_dirs/demo_seg --show-dir work_dirs/demo_seg/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo_seg --metrics mIoU
 

@@ -89,7 +89,7 @@ def test_coco_boxes(fill_in, check_and_train, demo_data):
     assert 'coco/bbox_mAP' in val[1]
 
 
-def test_xml_boxes(fill_in, check_and_train, demo_data, tmp_path):
+def test_xml_boxes(fill_in, check_and_train, run_tool, demo_data, tmp_path):
     data = shutil.copytree(demo_data / 'VOC2012', tmp_path / 'VOC2012')
     config = fill_in(
         CONFIGS / 'ssdlite_edgenext_small_custom_voc.py', classes=CLASSES, data_root=f'{data}/'
@@ -97,6 +97,19 @@ def test_xml_boxes(fill_in, check_and_train, demo_data, tmp_path):
     train, val = check_and_train(config, 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1')
     assert len(train) == 2 and np.isfinite(train[2]['loss'])
     assert 'coco/bbox_mAP' in val[1]
+    run_tool('test.py', config, tmp_path / 'work/epoch_1.pth', '--tta')
+
+
+def test_boxes_without_area(fill_in, run_tool, demo_data, tmp_path):
+    data = shutil.copytree(demo_data / 'VOC2012', tmp_path / 'VOC2012')
+    xml = data / 'Annotations/000000000005.xml'
+    text = xml.read_text().replace('xmin', 'x').replace('xmax', 'xmin').replace('<x>', '<xmax>')
+    xml.write_text(text.replace('</x>', '</xmax>'))
+    config = fill_in(
+        CONFIGS / 'ssdlite_edgenext_small_custom_voc.py', classes=CLASSES, data_root=f'{data}/'
+    )
+    with pytest.raises(SystemExit, match=r'000000000005\.jpg has boxes without an area'):
+        run_tool('check_dataset.py', config)
 
 
 def test_bad_xml(fill_in, run_tool, demo_data, tmp_path):

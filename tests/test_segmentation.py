@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from conftest import ROOT, SEG_CONFIGS, start_process
 from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from PIL import Image
@@ -108,8 +108,7 @@ def test_inferencer(checkpoint, images, tmp_path):
     for image in images:
         shutil.copy(image, folder)
     results = inferencer(str(folder), out_dir=str(tmp_path / 'out'), show=False)['predictions']
-    order = [Path(path.name) for path in folder.iterdir()]
-    by_name = dict(zip([path.name for path in order], results, strict=True))
+    by_name = dict(zip((path.name for path in folder.iterdir()), results, strict=True))
     assert mean_iou([by_name[image.name] for image in images], images) > 40
     assert len(list((tmp_path / 'out/vis').iterdir())) == len(images)
     assert len(list((tmp_path / 'out/pred').iterdir())) == len(images)
@@ -138,13 +137,14 @@ def test_readme_segments_an_image(checkpoint, demo_data, monkeypatch, tmp_path):
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data/demo').symlink_to(demo_data)
     (tmp_path / 'work_dirs/demo_seg').mkdir(parents=True)
-    (tmp_path / re.search(r'work_dirs/demo_seg/iter_\d+\.pth', lines)[0]).symlink_to(checkpoint)
+    name = f'work_dirs/demo_seg/iter_{Config.fromfile(DEMO).max_iters}.pth'
+    (tmp_path / name).symlink_to(checkpoint)
     monkeypatch.chdir(tmp_path)
     exec(lines, {})
     assert list((tmp_path / 'work_dirs/demo_seg/inference/vis').iterdir())
 
 
-def test_papers_config_on_converted_data(run_tool, demo_data, tmp_path):
+def test_papers_config_on_converted_data(run_tool, demo_data, monkeypatch, tmp_path):
     """VOC with SBD's masks and COCO's: drawn scenes take the place of all three."""
     data = shutil.copytree(demo_data, tmp_path / 'data')
     voc, sbd = data / 'VOC2012', tmp_path / 'sbd'
@@ -157,8 +157,21 @@ def test_papers_config_on_converted_data(run_tool, demo_data, tmp_path):
     run_tool('dataset_converters/sbd_to_voc.py', sbd, voc)
     run_tool('dataset_converters/coco_to_voc.py', data, data / 'voc')
 
+    config = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_voc.py'
+    monkeypatch.setenv('COCO_ROOT', str(data))
+    monkeypatch.setenv('VOC_ROOT', str(voc))
+    init_default_scope('mmseg')
+    parts = Config.fromfile(config).train_dataloader.dataset.datasets
+    sbd_part, coco_part = (DATASETS.build(part) for part in parts)
+    assert len(sbd_part) == 32  # SBD's lists less VOC's val
+    assert sbd_part.get_data_info(0)['seg_map_path'].startswith(f'{voc}/SegmentationClassAug/')
+    boats = (data / 'voc/train2017.txt').read_text().split()
+    assert 0 < len(coco_part) == len(boats) < 32
+    assert coco_part.get_data_info(0)['img_path'] == f'{data}/train2017/{boats[0]}.jpg'
+    assert coco_part.get_data_info(0)['seg_map_path'] == f'{data}/voc/train2017/{boats[0]}.png'
+
     process = start_process(
-        *('python', ROOT / 'tools/train.py', SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_voc.py'),
+        *('python', ROOT / 'tools/train.py', config),
         *(f'--work-dir={tmp_path}/work', '--cfg-options', 'model.backbone.init_cfg=None'),
         *('train_dataloader.batch_size=2', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2'),
         'default_hooks.logger.interval=1',

@@ -14,7 +14,8 @@ def parse_args():
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(
-        '--show-dir', help='draw the predictions into this folder (mmdet: of work_dir/timestamp)'
+        '--show-dir',
+        help='draw the predictions into this folder; that of mmdet is in work_dir/timestamp',
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds each window stays')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
@@ -28,7 +29,7 @@ def show_predictions(cfg, args):
     if cfg.default_scope == 'mmdet':
         hook.update(draw=True, test_out_dir=args.show_dir)
     elif cfg.default_scope == 'mmseg':
-        hook.update(draw=True, interval=1)
+        hook.update(draw=True, interval=1)  # mmseg 1.2.2 skips images in tests as well
         cfg.visualizer.save_dir = args.show_dir
     else:
         hook.update(enable=True, out_dir=args.show_dir)

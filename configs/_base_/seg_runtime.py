@@ -8,6 +8,7 @@ default_hooks = dict(
 )
 log_processor = dict(by_epoch=False)
 vis_backends = [dict(type='LocalVisBackend')]
+# The default of 0.8 hides much of the image under VOC's black background.
 visualizer = dict(
     type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer', alpha=0.6
 )

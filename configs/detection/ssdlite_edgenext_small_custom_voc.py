@@ -11,7 +11,6 @@ classes = ('cat', 'dog')
 model = dict(bbox_head=dict(num_classes=len(classes)))
 
 dataset = dict(
-    _delete_=True,
     type='edgenext_mm.XMLDataset',
     data_root=data_root,
     data_prefix=dict(sub_data_root=''),
@@ -20,19 +19,30 @@ dataset = dict(
 # The evaluator takes the boxes from here, where there is no JSON file.
 pack_inputs = dict(
     type='PackDetInputs',
-    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances'),
+    meta_keys=(
+        *('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+        *('flip', 'flip_direction', 'instances'),
+    ),
 )
+tta_pipeline = [
+    _base_.load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[[_base_.resize], _base_.flips, [_base_.load_annotations], [pack_inputs]],
+    ),
+]
 test_pipeline = [_base_.load_image, _base_.resize, _base_.load_annotations, pack_inputs]
 train_dataloader = dict(
     dataset=dict(
         dataset,
+        _delete_=True,
         ann_file=train_list,
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=_base_.train_pipeline,
     ),
 )
 val_dataloader = dict(
-    dataset=dict(dataset, ann_file=val_list, test_mode=True, pipeline=test_pipeline),
+    dataset=dict(dataset, _delete_=True, ann_file=val_list, test_mode=True, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=None)

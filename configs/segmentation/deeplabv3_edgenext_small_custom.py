@@ -13,7 +13,6 @@ classes = ('background', 'cat', 'dog')
 model = dict(decode_head=dict(num_classes=len(classes)))
 
 dataset = dict(
-    _delete_=True,
     type='edgenext_mm.BaseSegDataset',
     img_suffix=img_suffix,
     metainfo=dict(classes=classes),
@@ -22,6 +21,7 @@ train_dataloader = dict(
     batch_size=8,
     dataset=dict(
         dataset,
+        _delete_=True,
         data_prefix=dict(img_path=train_images, seg_map_path=train_masks),
         pipeline=_base_.train_pipeline,
     ),
@@ -29,6 +29,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(
         dataset,
+        _delete_=True,
         data_prefix=dict(img_path=val_images, seg_map_path=val_masks),
         test_mode=True,
         pipeline=_base_.test_pipeline,

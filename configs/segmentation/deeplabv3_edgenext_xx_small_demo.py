@@ -9,8 +9,19 @@ _base_ = [
 dataset_type = 'edgenext_mm.BaseSegDataset'
 
 classes = ('background', 'stop sign', 'sports ball', 'clock', 'traffic light', 'kite', 'boat')
+# Those of VOC.
+palette = [
+    [0, 0, 0],
+    [128, 0, 0],
+    [0, 128, 0],
+    [128, 128, 0],
+    [0, 0, 128],
+    [128, 0, 128],
+    [0, 128, 128],
+]
 size = 256
 max_iters = 800
+metainfo = dict(classes=classes, palette=palette)
 
 model = dict(
     data_preprocessor=dict(size=(size, size)),
@@ -49,11 +60,11 @@ tta_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
-    dataset=dict(type=dataset_type, metainfo=dict(classes=classes), pipeline=train_pipeline),
+    dataset=dict(type=dataset_type, metainfo=metainfo, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     num_workers=2,
-    dataset=dict(type=dataset_type, metainfo=dict(classes=classes), pipeline=test_pipeline),
+    dataset=dict(type=dataset_type, metainfo=metainfo, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 

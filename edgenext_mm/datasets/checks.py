@@ -2,6 +2,8 @@
 
 import os
 import os.path as osp
+from contextlib import contextmanager
+from json import JSONDecodeError
 
 import numpy as np
 from PIL import Image
@@ -20,6 +22,15 @@ def require_file(what, path, remedy):
     """Raise an InputError unless the path is a file."""
     if not osp.isfile(path):
         raise InputError(f'the {what} {path} does not exist. {remedy}')
+
+
+@contextmanager
+def coco_errors(path):
+    """Turn what reading a broken file of COCO annotations raises into an InputError."""
+    try:
+        yield
+    except (AssertionError, KeyError, TypeError, UnicodeDecodeError, JSONDecodeError) as error:
+        raise InputError(f'{path} is not a whole file of COCO annotations') from error
 
 
 def check_size(path, height, width, listed_in):
@@ -59,7 +70,7 @@ def check_labels(path, labels, num_classes, ignore_index):
 
 
 class CheckedDataset:
-    """Mixin for data sets of mmengine that names the file which cannot be read.
+    """Mixin for data sets of mmengine, in local files, that names the file which cannot be read.
 
     ``remedy`` says where the data come from, for the messages of what is missing.
     """

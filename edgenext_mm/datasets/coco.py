@@ -1,13 +1,11 @@
 """COCO detection data that says what is wrong with it."""
 
-from json import JSONDecodeError
-
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 
 from ..errors import InputError
 from ..registry import DATASETS
-from .checks import CheckedDataset, check_size, require_file, require_folder
+from .checks import CheckedDataset, check_size, coco_errors, require_file, require_folder
 
 
 @DATASETS.register_module()
@@ -34,11 +32,9 @@ class CocoDataset(CheckedDataset, MMDetCocoDataset):
 
     def COCOAPI(self, ann_file):
         """Read an annotation file; mmdet's loading calls it by this name."""
-        try:
+        with coco_errors(ann_file):
             coco = COCO(ann_file)
             self._check_categories([category['name'] for category in coco.dataset['categories']])
-        except (AssertionError, KeyError, TypeError, UnicodeDecodeError, JSONDecodeError) as error:
-            raise InputError(f'{ann_file} is not a whole file of COCO annotations') from error
         return coco
 
     def filter_data(self):

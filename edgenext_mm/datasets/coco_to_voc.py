@@ -4,7 +4,7 @@ DeepLab's networks, and with them CVNets' recipe for MobileViT that the EdgeNeXt
 trained on VOC and on those images of COCO that show VOC's classes.
 """
 
-from json import JSONDecodeError
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 
 from ..errors import InputError
 from . import voc
+from .checks import coco_errors
 
 SPLITS = ('train2017', 'val2017')
 
@@ -30,34 +31,42 @@ _IDS = {
 }
 
 
-def draw_mask(height, width, annotations, class_ids):
+def draw_mask(image, annotations, class_ids):
     """Draw the instances of an image, smaller ones over larger ones.
 
     Args:
-        height (int): of the image in pixels.
-        width (int): of the image in pixels.
+        image (dict): COCO's entry of the image.
         annotations (list[dict]): COCO's annotations of the image.
         class_ids (dict[int, int]): VOC's class id by category id; others are left out.
 
     Returns:
         ndarray: (height, width) uint8 class ids; 0 is background, and crowds are 255.
+
+    Raises:
+        InputError: if an annotation has no usable segmentation.
     """
     coco = COCO()  # its annToMask reads all of COCO's forms of a segmentation
-    mask = np.zeros((height, width), np.uint8)
+    coco.imgs = {image['id']: image}
+    mask = np.zeros((image['height'], image['width']), np.uint8)
     for annotation in sorted(annotations, key=lambda item: item['area'], reverse=True):
-        label = class_ids.get(annotation['category_id'])
-        if label is not None:
-            coco.imgs[annotation['image_id']] = dict(height=height, width=width)
-            shape = coco.annToMask(annotation).astype(bool)
-            mask[shape] = voc.IGNORE if annotation['iscrowd'] else label
+        if annotation['category_id'] in class_ids:
+            try:
+                shape = coco.annToMask(annotation).astype(bool)
+            except Exception as error:  # pycocotools' word for an unknown form is Exception
+                raise InputError(
+                    f'annotation {annotation["id"]} of the image {image["file_name"]} has no '
+                    'segmentation that can be drawn: correct it, or take it out of the file'
+                ) from error
+            crowd = annotation['iscrowd']
+            mask[shape] = voc.IGNORE if crowd else class_ids[annotation['category_id']]
     return mask
 
 
 def convert_coco(coco_root, out, processes=None):
     """Write ``<split>/*.png`` and ``<split>.txt``, the list of their names, for each split.
 
-    Images without any of VOC's classes are left out. Masks that are there already are kept, so
-    that a run which was stopped goes on.
+    Images without an instance or crowd of VOC's classes are left out. Masks that are there already
+    are kept, so that a run which was stopped goes on.
 
     Args:
         coco_root (str | Path): folder with ``annotations/instances_{train,val}2017.json``, of
@@ -84,26 +93,16 @@ def convert_coco(coco_root, out, processes=None):
 
 
 def _convert_split(annotation_file, out, split, processes):
-    try:
+    with coco_errors(annotation_file):
         coco = COCO(annotation_file)
-        class_ids = {
-            c['id']: _IDS[c['name']] for c in coco.dataset['categories'] if c['name'] in _IDS
-        }
-        images = [
-            image
+        categories = {category['id']: category['name'] for category in coco.dataset['categories']}
+        class_ids = {i: _IDS[name] for i, name in categories.items() if name in _IDS}
+        tasks = {
+            out / split / f'{Path(image["file_name"]).stem}.png': (image, annotations)
             for image in coco.dataset['images']
-            if any(a['category_id'] in class_ids for a in coco.imgToAnns[image['id']])
-        ]
-    except (AssertionError, KeyError, TypeError, UnicodeDecodeError, JSONDecodeError) as error:
-        raise InputError(f'{annotation_file} is not a whole file of COCO annotations') from error
-    tasks = {
-        out / split / f'{Path(image["file_name"]).stem}.png': (
-            *(image['height'], image['width']),
-            coco.imgToAnns[image['id']],
-            class_ids,
-        )
-        for image in images
-    }
-    voc.convert_masks(draw_mask, tasks, processes)
+            if (annotations := coco.imgToAnns[image['id']])
+            and any(annotation['category_id'] in class_ids for annotation in annotations)
+        }
+    voc.convert_masks(partial(draw_mask, class_ids=class_ids), tasks, processes)
     voc.write_list(out / f'{split}.txt', sorted(path.stem for path in tasks))
     return len(tasks)

@@ -7,7 +7,6 @@ with the number of processes.
 import itertools
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
+from ..engine.backends import AtomicLocalBackend
 from ..errors import InputError
 from . import voc
 from .demo_scenes import CLASSES, SceneObject, draw_scene
@@ -214,9 +214,8 @@ def _read_stamp(out: Path) -> dict | None:
 
 
 def _write_stamp(out: Path, stamp: dict):
-    part = out / f'{STAMP}.part'
-    part.write_text(json.dumps(stamp))
-    os.replace(part, out / STAMP)  # at once, so that an interrupted run leaves a readable stamp
+    # At once, so that an interrupted run leaves a readable stamp.
+    AtomicLocalBackend().put(json.dumps(stamp).encode(), out / STAMP)
 
 
 def make_demo_data(

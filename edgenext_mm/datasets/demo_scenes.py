@@ -1,4 +1,4 @@
-"""Drawn scenes to learn detection on.
+"""Drawn scenes to learn detection and segmentation on.
 
 Six COCO classes are drawn in many styles over textured, cluttered backgrounds, with occlusions,
 border cuts, uneven light and sensor noise.

@@ -7,12 +7,16 @@ from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 
 from ..errors import InputError
 from ..registry import DATASETS
-from . import voc
 from .checks import CheckedDataset, check_labels, require_file, require_folder
 
 
 class _CheckedSegDataset(CheckedDataset):
-    remedy = 'Set data_root, data_prefix and ann_file of the data set in the config'
+    remedy = (
+        'Set data_root, data_prefix and ann_file of the data set. For the configs of the '
+        'repository set the environment variable VOC_ROOT to the folder VOC2012, and COCO_ROOT to '
+        "that of COCO; SBD's and COCO's masks come from tools/dataset_converters, and drawn data "
+        'from tools/make_demo_data.py'
+    )
 
     def load_data_list(self):
         folders = {
@@ -20,7 +24,10 @@ class _CheckedSegDataset(CheckedDataset):
             'mask folder': self.data_prefix.get('seg_map_path'),
         }
         if not self.metainfo.get('classes'):
-            raise InputError('metainfo.classes of the data set is missing: list their names')
+            raise InputError(
+                f'the data set of {self.ann_file or folders["image folder"]} has no '
+                'metainfo.classes: list the names of the classes'
+            )
         self.check_data_root()
         for what, folder in folders.items():
             if folder:
@@ -56,26 +63,12 @@ class _CheckedSegDataset(CheckedDataset):
 class BaseSegDataset(_CheckedSegDataset, MMSegBaseSegDataset):
     """mmseg's BaseSegDataset, which checks its files and names the one at fault.
 
-    Without a palette in ``metainfo``, pictures have the colors of VOC, black for the first class.
-
     Raises:
         InputError: if the data root, a folder, the split file, an image or a mask is missing, if an
             image or mask cannot be read, or if a mask has ids beyond the classes.
     """
 
-    def _update_palette(self):
-        if 'palette' in self._metainfo:
-            return super()._update_palette()
-        return voc.PALETTE[: len(self._metainfo.get('classes', ()))].tolist()
-
 
 @DATASETS.register_module()
 class PascalVOCDataset(_CheckedSegDataset, MMSegPascalVOCDataset):
     """mmseg's PascalVOCDataset with the checks of :class:`BaseSegDataset`."""
-
-    remedy = (
-        'Set the environment variable VOC_ROOT (or data_root in the config) to the folder VOC2012, '
-        'which holds JPEGImages/, SegmentationClass/ and ImageSets/. SegmentationClassAug/ with '
-        'trainaug.txt comes from tools/dataset_converters/sbd_to_voc.py, and the masks of COCO '
-        'from tools/dataset_converters/coco_to_voc.py'
-    )

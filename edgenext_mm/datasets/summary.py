@@ -1,12 +1,14 @@
 """What is in the data sets of a config, and what is wrong with them."""
 
 import os
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure
 from mmengine.registry import DATASETS
 from mmengine.utils import track_parallel_progress
+from PIL import Image
 
 from ..errors import InputError
 from .checks import check_labels
@@ -142,13 +144,13 @@ def _summarize(name, cfg, processes):
     loading = [step for step in cfg['pipeline'] if step['type'].split('.')[-1].startswith('Load')]
     try:
         dataset = DATASETS.build(dict(cfg, pipeline=loading))
-    except (InputError, AssertionError, OSError) as error:
+    except (ValueError, AssertionError, OSError) as error:  # InputError is a ValueError
         summary.problems.append(str(error))
         return summary
     summary.classes = dataset.metainfo['classes']
     summary.images, summary.counts = np.zeros((2, len(summary.classes)), int)
     findings = track_parallel_progress(
-        _inspect, range(len(dataset)), processes, _use, (dataset,), chunksize=8
+        _inspect, range(len(dataset)), processes, _use, (dataset,), chunksize=8, file=sys.stderr
     )
     for finding in findings:
         summary.add(finding)
@@ -168,7 +170,7 @@ class _Finding:
     image_size: tuple = None
     task: str = None
     counts: np.ndarray = None
-    boxes: list = ()
+    boxes: list = field(default_factory=list)
 
 
 def _inspect(index):
@@ -191,6 +193,9 @@ def _inspect_mask(info, results):
     labels, shape, mask = results['gt_seg_map'], results['img_shape'], info['seg_map_path']
     num_classes, ignore_index = len(_dataset.metainfo['classes']), _dataset.ignore_index
     check_labels(mask, labels, num_classes, ignore_index)
+    with Image.open(mask) as image:  # mmseg's loading cuts ids to eight bits and maps them
+        unmapped = _dataset.label_map is None and not _dataset.reduce_zero_label
+        check_labels(mask, np.asarray(image), num_classes if unmapped else 256, ignore_index)
     finding = _Finding([], shape, 'pixels')
     finding.counts = np.bincount(labels[labels != ignore_index], minlength=num_classes)
     if labels.shape != shape:
@@ -204,7 +209,7 @@ def _inspect_mask(info, results):
 def _inspect_boxes(info, results):
     corners, labels = results['gt_bboxes'].tensor.numpy(), results['gt_bboxes_labels']
     path, shape = info['img_path'], results['img_shape']
-    sides = np.sqrt(results['gt_bboxes'].areas.numpy())
+    sides = np.sqrt(results['gt_bboxes'].areas.clamp(min=0).numpy())
     finding = _Finding([], shape, 'boxes')
     finding.counts = np.bincount(labels, minlength=len(_dataset.metainfo['classes']))
     finding.boxes = list(zip(labels.tolist(), sides.tolist(), strict=True))
@@ -215,6 +220,8 @@ def _inspect_boxes(info, results):
             '(height x width): correct the annotation'
         )
     beyond = (corners < -1).any(1) | (corners[:, 2:] > np.add(shape[::-1], 1)).any(1)
+    if (corners[:, 2:] <= corners[:, :2]).any():
+        finding.problems.append(f'{path} has boxes without an area: correct or remove them')
     if beyond.any():
         finding.problems.append(
             f'{path} has {beyond.sum()} boxes that reach beyond the image, such as the corners '

@@ -2,10 +2,13 @@
 
 import os
 from functools import partial
+from io import BytesIO
 
 import numpy as np
 from mmengine.utils import track_parallel_progress
 from PIL import Image
+
+from ..engine.backends import AtomicLocalBackend
 
 IGNORE = 255
 
@@ -31,15 +34,14 @@ def write_mask(path, labels):
     """
     image = Image.fromarray(labels)
     image.putpalette(PALETTE.tobytes())
-    partial_path = path.with_suffix('.partial')
-    image.save(partial_path, 'PNG')
-    os.replace(partial_path, path)
+    png = BytesIO()
+    image.save(png, 'PNG')
+    AtomicLocalBackend().put(png.getvalue(), path)
 
 
 def write_list(path, names):
-    """Write the names of a split, one a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(''.join(f'{name}\n' for name in names))
+    """Write the names of a split, one a line, whole or not at all."""
+    AtomicLocalBackend().put(''.join(f'{name}\n' for name in names).encode(), path)
 
 
 def convert_masks(draw, tasks, processes=None):
@@ -53,8 +55,6 @@ def convert_masks(draw, tasks, processes=None):
         processes (int): defaults to one per CPU.
     """
     tasks = [task for task in tasks.items() if not task[0].exists()]
-    for folder in {path.parent for path, _ in tasks}:
-        folder.mkdir(parents=True, exist_ok=True)
     if tasks:
         track_parallel_progress(
             partial(_convert, draw), tasks, processes or os.cpu_count(), keep_order=False

@@ -1,7 +1,6 @@
 """Hooks."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from ..errors import InputError
 from ..registry import HOOKS
@@ -26,7 +25,9 @@ class NumClassesCheckHook(Hook):
 
     def _check(self, runner, dataloader):
         classes = dataloader.dataset.metainfo.get('classes', ())
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = runner.model
+        while hasattr(model, 'module'):  # a wrapper, for several processes or for augmented tests
+            model = model.module
         for name, module in model.named_modules():
             num_classes = getattr(module, 'num_classes', len(classes))
             # mmseg's segmentors repeat the number of their head.

@@ -1,4 +1,4 @@
-"""DeepLabv3 (arXiv 1706.05587) as EdgeNeXt and MobileViT use it."""
+"""DeepLabv3 (arXiv 1706.05587) as the EdgeNeXt paper uses it."""
 
 import torch.nn as nn
 from mmcv.cnn import ConvModule
@@ -34,7 +34,7 @@ class DeepLabv3Head(ASPPHead):
     ):
         if output_stride not in (8, 16):
             raise InputError(f'output_stride of DeepLabv3Head is 8 or 16, not {output_stride!r}')
-        rate = 96 // output_stride
+        rate = 6 * 16 // output_stride
         super().__init__(
             in_channels=in_channels,
             channels=channels,

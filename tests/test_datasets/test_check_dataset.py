@@ -131,9 +131,18 @@ def test_all_problems_are_named_at_once(message, data):
     masks = sorted((data / 'VOC2012/SegmentationClass').iterdir())
     for mask in masks[:30]:
         Image.open(mask).convert('RGB').save(mask)
-    shutil.rmtree(data / 'VOC2012/ImageSets/Segmentation')
+    (data / 'VOC2012/ImageSets/Segmentation/val.txt').unlink()
     text = message(SEG)
-    assert 'train data, problems: 1' in text and 'val data, problems: 1' in text
+    assert 'train data, problems: 30\n' in text and 'val data, problems: 1\n' in text
+    assert [str(mask) in text for mask in masks] == [True] * 20 + [False] * 20
+
+
+def test_ids_that_eight_bits_do_not_hold(message, mask):
+    """mmseg would read 256 as background and 65535 as ignored."""
+    labels = np.array(Image.open(mask)).astype(np.uint16)
+    labels[:4], labels[4:8] = 256, 65535
+    Image.fromarray(labels).save(mask)
+    assert f'{mask} has the class ids 256, 65535, which are beyond' in message(SEG)
 
 
 def test_libraries_own_data_sets(message, data, mask):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_stopped_conversion_goes_on(coco, tmp_path):
     lost = next(iter(before))
     content = lost.read_bytes()
     lost.unlink()
-    lost.with_suffix('.partial').write_bytes(content[:10])  # as a killed run leaves it
+    Path(f'{lost}.partial').write_bytes(content[:10])  # as a killed run leaves it
     (out / 'train2017.txt').unlink()
     convert_coco(coco, out)
     after = tree(out / 'train2017')
@@ -121,7 +122,16 @@ def test_bad_coco(run_tool, coco, tmp_path):
 
     assert f'{tmp_path}/nowhere has no annotations' in message(tmp_path / 'nowhere')
     path = coco / 'annotations/instances_train2017.json'
-    path.write_text(path.read_text()[:1000])
+    whole = path.read_text()
+    content = json.loads(whole)
+    item = next(a for a in content['annotations'] if not a['iscrowd'])
+    item['category_id'] = 1
+    for broken in ([], [[1, 2, 3]], None):
+        item['segmentation'] = broken
+        path.write_text(json.dumps(content))
+        text = message(coco)
+        assert f'annotation {item["id"]} of the image' in text and 'can be drawn' in text
+    path.write_text(whole[:1000])
     assert f'{path} is not a whole file of COCO annotations' in message(coco)
 
 

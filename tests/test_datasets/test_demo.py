@@ -1,8 +1,10 @@
 import json
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
 from edgenext_mm.datasets import demo, demo_scenes
@@ -78,6 +80,45 @@ def test_coco_layout(data, split, count):
         assert min(x, y) >= 0 and x + w <= image['width'] and y + h <= image['height']
         np.testing.assert_allclose(cv2.boundingRect(mask), (x, y, w, h), atol=1)
         assert mask.sum() == pytest.approx(ann['area'], rel=0.03, abs=4)
+
+
+@pytest.mark.parametrize(('split', 'count'), [('train', 12), ('val', 6)])
+def test_voc_layout(data, split, count):
+    """The scenes of the COCO layout, in the files of VOC."""
+    root = data / 'VOC2012'
+    names = (root / f'ImageSets/Segmentation/{split}.txt').read_text().split()
+    assert names == (root / f'ImageSets/Main/{split}.txt').read_text().split()
+    coco = COCO(data / 'annotations' / f'instances_{split}2017.json')
+    assert names == [f'{i:012d}' for i in coco.imgs] and len(names) == count
+    for k, name in enumerate(names):
+        jpeg = (root / f'JPEGImages/{name}.jpg').read_bytes()
+        assert jpeg == (data / f'{split}2017/{name}.jpg').read_bytes()
+
+        _, objects = demo_scenes.draw_scene(np.random.default_rng([3, split == 'val', k]))
+        with Image.open(root / f'SegmentationClass/{name}.png') as image:
+            assert image.mode == 'P'
+            mask = np.array(image)
+        inside = np.zeros(mask.shape, bool)
+        for item in objects:
+            core = cv2.erode(item.mask.astype(np.uint8), np.ones((3, 3))).astype(bool)
+            border = core ^ cv2.dilate(item.mask.astype(np.uint8), np.ones((3, 3))).astype(bool)
+            assert (mask[border] == 255).all()
+            labels = mask[core]
+            assert set(labels) <= {1 + demo_scenes.CLASSES.index(item.name), 255}
+            inside |= border | item.mask
+        assert (mask[~inside] == 0).all()
+
+        found = ElementTree.parse(root / f'Annotations/{name}.xml').getroot().findall('object')
+        corners = [
+            [int(item.find(f'bndbox/{key}').text) for key in ('xmin', 'ymin', 'xmax', 'ymax')]
+            for item in found
+        ]
+        annotations = coco.loadAnns(coco.getAnnIds(int(name)))
+        boxes = np.array([a['bbox'] for a in annotations])
+        np.testing.assert_array_equal(corners, np.c_[boxes[:, :2] + 1, boxes[:, :2] + boxes[:, 2:]])
+        assert [item.find('name').text for item in found] == [
+            coco.cats[a['category_id']]['name'] for a in annotations
+        ]
 
 
 def test_polygons_keep_holes_and_parts():

@@ -16,7 +16,8 @@ train_pipeline = [
     dict(type='RandomResize', scale=[(1024, 256), (1024, 768)], keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    # What the recipe calls random_gaussian_noise is this blur, of a radius of up to one pixel.
+    # What the recipe calls random_gaussian_noise is this blur, of a radius of up to one pixel,
+    # which mmpretrain has.
     dict(type='mmpretrain.GaussianBlur', magnitude_range=(0, 1), magnitude_std='inf', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='RandomRotate', prob=1.0, degree=10),

@@ -1,7 +1,4 @@
 # DeepLabv3 at output stride 16 on the last map of EdgeNeXt-S.
-num_classes = 21
-output_stride = 16
-
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -13,14 +10,12 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(
-        type='edgenext_mm.EdgeNeXt', arch='small', out_indices=(3,), output_stride=output_stride
-    ),
+    backbone=dict(type='edgenext_mm.EdgeNeXt', arch='small', out_indices=(3,), output_stride=16),
     decode_head=dict(
         type='edgenext_mm.DeepLabv3Head',
         in_channels=304,
-        output_stride=output_stride,
-        num_classes=num_classes,
+        output_stride=16,
+        num_classes=21,
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     ),
     test_cfg=dict(mode='whole'),

@@ -1,6 +1,6 @@
 # CVNets' recipe for DeepLabv3 MobileViT on VOC, which the paper follows: 50 epochs in batches of 64
-# of the 10,582 images of train_aug and the 92,518 of COCO that torchvision counts with VOC's
-# classes.
+# of the 10,582 images of train_aug and of about 92,500 of COCO (torchvision's count of those with
+# VOC's classes).
 max_iters = 80000
 
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=4000)
@@ -10,7 +10,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=9e-4, weight_decay=0.01),
-    # The head, which starts from nothing.
+    # The head, which has no pretrained weights, learns faster (the recipe's lr_multiplier).
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.0))),
 )
 param_scheduler = [
