@@ -1,4 +1,4 @@
-# VOC 2012 with the annotations of SBD: train_aug, 10,582 training images
+# VOC 2012 train_aug: 10,582 training images, all with the masks of SBD
 # (tools/dataset_converters/sbd_to_voc.py).
 _base_ = 'voc12_512.py'
 
