@@ -13,6 +13,7 @@ Per model NAME the file holds, for the input of shape (1, 3, 64, 96) in eval mod
 import zlib
 
 import numpy as np
+import torch
 
 
 def tensor_for(key, shape, salt=''):
@@ -41,3 +42,19 @@ def image(height=64, width=96, salt=''):
     """Return the float32 input image, shape (1, 3, height, width)."""
     rng = np.random.default_rng(zlib.crc32(f'{salt}image{height}x{width}'.encode()))
     return rng.standard_normal((1, 3, height, width)).astype(np.float32)
+
+
+def randomize(model):
+    """Fill a model with the golden files' deterministic values, in which every layer matters."""
+    state = {
+        key: torch.from_numpy(np.asarray(tensor_for(key, value.shape)))
+        for key, value in model.state_dict().items()
+    }
+    model.load_state_dict(state)
+    model.eval()  # mmpretrain's EdgeNeXt returns None here
+    return model
+
+
+def assert_maps_close(maps, expected, tolerance=1e-4):
+    for got, want in zip(maps, expected, strict=True):
+        assert (got - want).abs().max() <= tolerance * want.std()

@@ -1,5 +1,6 @@
 """Detection from end to end: the repository's tools and mmdet's APIs on drawn scenes."""
 
+import hashlib
 import json
 import pickle
 import re
@@ -10,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, ROOT, start_process
+from conftest import CONFIGS, ROOT, SEG_CONFIGS, start_process
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from edgenext_mm.engine.logs import read_scalars
@@ -259,7 +261,32 @@ def test_missing_pretrained_weights(run_tool, monkeypatch, tmp_path):
         run_tool('train.py', config, '--cfg-options', f'model.backbone.init_cfg.checkpoint={url}')
     text = str(stop.value)
     assert url in text and f'{tmp_path}/torch/hub/checkpoints/edgenext_xx_small.pth' in text
+    assert 'EDGENEXT_CHECKPOINT_DIR' in text
     assert '--cfg-options model.backbone.init_cfg=None' in text
+
+
+def test_detectors_backbone_in_a_segmentor(run_tool, checkpoint, tmp_path):
+    """From the checkpoint of a training run, and from what is published of it."""
+    weights = torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
+    run_tool('publish_model.py', checkpoint, tmp_path / 'detector.pth')
+    (published,) = tmp_path.glob('detector-*.pth')
+    content = published.read_bytes()
+    assert hashlib.sha256(content).hexdigest().startswith(published.stem.removeprefix('detector-'))
+    assert len(content) < 0.4 * checkpoint.stat().st_size
+    sources = [published]
+    if hasattr(torch.serialization, 'safe_globals'):  # PyTorch before 2.5 refuses mmengine's logs
+        sources.append(checkpoint)
+    for source in sources:
+        cfg = Config.fromfile(SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py').model
+        cfg.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(source))
+        init_default_scope('mmseg')
+        model = MODELS.build(cfg)
+        model.init_weights()
+        for key, value in model.backbone.state_dict().items():
+            assert torch.equal(value, weights[f'backbone.{key}']), key
+
+    detector = init_detector(str(DEMO), str(published), device='cpu')
+    assert detector.dataset_meta['classes'] == Config.fromfile(DEMO).classes
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,6 @@ _base_ = 'ssdlite_edgenext_small_coco.py'
 model = dict(
     backbone=dict(
         arch='small_bn_hs',
-        init_cfg=dict(
-            checkpoint='https://github.com/mmaaz60/EdgeNeXt/releases/download/'
-            'v1.0/edgenext_small_bn_hs.pth',
-        ),
+        init_cfg=dict(checkpoint='edgenext://small_bn_hs'),
     )
 )

@@ -9,10 +9,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         drop_path_rate=0.1,
-        init_cfg=dict(
-            type='Pretrained',
-            checkpoint='https://github.com/mmaaz60/EdgeNeXt/releases/download/'
-            'v1.0/edgenext_small.pth',
-        ),
+        init_cfg=dict(type='Pretrained', checkpoint='edgenext://small'),
     )
 )

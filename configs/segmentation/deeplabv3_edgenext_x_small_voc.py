@@ -4,10 +4,7 @@ model = dict(
     backbone=dict(
         arch='x_small',
         drop_path_rate=0.0,
-        init_cfg=dict(
-            checkpoint='https://github.com/mmaaz60/EdgeNeXt/releases/download/'
-            'v1.0/edgenext_x_small.pth',
-        ),
+        init_cfg=dict(checkpoint='edgenext://x_small'),
     ),
     decode_head=dict(in_channels=192),
 )

@@ -4,10 +4,7 @@ model = dict(
     backbone=dict(
         arch='xx_small',
         drop_path_rate=0.0,
-        init_cfg=dict(
-            checkpoint='https://github.com/mmaaz60/EdgeNeXt/releases/download/'
-            'v1.0/edgenext_xx_small.pth',
-        ),
+        init_cfg=dict(checkpoint='edgenext://xx_small'),
     ),
     decode_head=dict(in_channels=168),
 )

@@ -1,5 +1,6 @@
 """The EdgeNeXt backbone (arXiv 2206.10589)."""
 
+import numpy as np
 import torch
 import torch.nn as nn
 from mmengine.model import BaseModule
@@ -107,7 +108,7 @@ class EdgeNeXt(BaseModule):
             act=nn.Hardswish if bn_hs else nn.GELU,
             layer_scale=layer_scale_init_value,
         )
-        drop_paths = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        drop_paths = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
 
         self.downsample_layers = nn.ModuleList()
         self.stages = nn.ModuleList()

@@ -1,0 +1,43 @@
+"""Checkpoints to give away."""
+
+import hashlib
+import os.path as osp
+from io import BytesIO
+
+import torch
+
+from ..engine.backends import AtomicLocalBackend
+from ..errors import InputError
+from .files import read_checkpoint
+
+_META = ('cfg', 'dataset_meta')
+
+
+def publish(checkpoint, out):
+    """Write the weights of a training run without what only the run needs.
+
+    What stays is the state dict (the averaged one if the run had EMA), the config and the names of
+    the classes; the optimizer, the other weights, logs and schedules go.
+
+    Args:
+        checkpoint (str): checkpoint of tools/train.py.
+        out (str): name of the file to write, to which the hash of its content is added.
+
+    Returns:
+        str: path of the file, ``<out>-<first 8 digits of SHA-256>.pth``.
+
+    Raises:
+        InputError: if the checkpoint cannot be read or is not that of a training run.
+    """
+    content = read_checkpoint(checkpoint)
+    if not isinstance(content.get('state_dict'), dict):
+        raise InputError(
+            f'{checkpoint} has no state_dict: it is not a checkpoint of tools/train.py'
+        )
+    meta = {key: value for key, value in content.get('meta', {}).items() if key in _META}
+    buffer = BytesIO()
+    torch.save({'state_dict': content['state_dict'], 'meta': meta}, buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    path = f'{osp.splitext(out)[0]}-{digest}.pth'
+    AtomicLocalBackend().put(buffer.getvalue(), path)
+    return path

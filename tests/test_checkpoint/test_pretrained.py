@@ -1,0 +1,137 @@
+"""Checkpoints of all families, in all the wrappings that are about."""
+
+import pytest
+import timm
+import torch
+from golden import assert_maps_close, randomize
+from mmengine.runner import load_checkpoint
+from mmpretrain.models import EdgeNeXt as MMPretrainEdgeNeXt
+from safetensors.torch import save_file
+
+from edgenext_mm.errors import InputError
+from edgenext_mm.models import EdgeNeXt
+
+TINY = dict(depths=(1, 1, 2, 1), dims=(8, 16, 20, 24), num_heads=4)
+HEAD = {'norm.weight': torch.ones(24), 'head.weight': torch.ones(1000, 24)}
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Save what a checkpoint holds and initialise a backbone from it."""
+
+    def run(content, arch=TINY, **kwargs):
+        path = tmp_path / 'checkpoint.pth'
+        torch.save(content, path)
+        model = EdgeNeXt(arch, init_cfg=dict(type='Pretrained', checkpoint=str(path)), **kwargs)
+        model.init_weights()
+        return model.eval()
+
+    return run
+
+
+def assert_equal(model, expected):
+    state = model.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[key], value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize('arch', ['xx_small', 'x_small', 'small', 'base'])
+def test_timm(load, arch):
+    peer = randomize(timm.create_model(f'edgenext_{arch}'))
+    x = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        maps = load(peer.state_dict(), arch)(x)
+        x = peer.stem(x)
+        expected = [x := stage(x) for stage in peer.stages]
+    assert_maps_close(maps, expected)
+
+
+@pytest.mark.parametrize('arch', ['xx_small', 'x_small', 'small', 'base'])
+def test_mmpretrain(load, arch):
+    peer = randomize(MMPretrainEdgeNeXt(arch.replace('_', '')))
+    state = {f'backbone.{key}': value for key, value in peer.state_dict().items()}
+    head = {'head.fc.weight': torch.ones(1000, peer.channels[-1])}
+    x = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        maps = load({'state_dict': state | head, 'meta': {}}, arch)(x)
+        expected = []
+        for downsample, stage in zip(peer.downsample_layers, peer.stages, strict=True):
+            expected.append(x := stage(downsample(x)))
+    assert_maps_close(maps, expected)
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state, other: state,
+        lambda state, other: {'model': state, 'optimizer': {}, 'epoch': 3},
+        lambda state, other: {'model': other, 'model_ema': state},
+        lambda state, other: {'model': state, 'model_ema': None},
+        lambda state, other: {'state_dict': other, 'state_dict_ema': state},
+        lambda state, other: {'state_dict': state, 'ema_state_dict': other},
+        lambda state, other: {f'module.{key}': value for key, value in state.items()},
+        lambda state, other: {
+            'state_dict': {'decode_head.conv_seg.weight': torch.ones(2)}
+            | {f'backbone.{key}': value for key, value in state.items()}
+        },
+    ],
+)
+def test_wrappings(load, wrap):
+    """Averaged weights are preferred, and what is not the backbone's is left out."""
+    state, other = (randomize(EdgeNeXt(TINY)).state_dict() for _ in range(2))
+    other = {key: value + 1 for key, value in other.items()}
+    assert_equal(load(wrap(state | HEAD, other | HEAD)), state)
+
+
+def test_output_norms(load):
+    plain = randomize(EdgeNeXt(TINY)).state_dict()
+    normed = randomize(EdgeNeXt(TINY, out_norm=True)).state_dict()
+    model = load(plain, out_norm=True)
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in plain.items())
+    assert (model.out_norms['3'].weight == 1).all()
+    assert_equal(load(normed, out_norm=True), normed)
+    assert_equal(load(normed), {k: v for k, v in normed.items() if not k.startswith('out_norms')})
+
+
+def test_all_or_nothing(tmp_path):
+    state = randomize(EdgeNeXt(TINY)).state_dict()
+    path = tmp_path / 'checkpoint.pth'
+
+    def message(content, arch=TINY):
+        torch.save(content, path)
+        model = EdgeNeXt(arch, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        with pytest.raises(InputError, match='does not fit this backbone') as error:
+            model.init_weights()
+        assert_equal(model, before)
+        return str(error.value)
+
+    less = {key: value for key, value in state.items() if key != 'stages.0.0.gamma'}
+    assert '1 tensors are missing, such as stages.0.0.gamma' in message(less)
+    more = message(state | {'stages.0.0.scale': torch.ones(1)})
+    assert '1 tensors are unexpected, such as stages.0.0.scale' in more
+    shape = message(state | {'stages.0.0.gamma': torch.ones(9)})
+    assert 'stages.0.0.gamma ((9,) in the checkpoint, (8,) in the model)' in shape
+    x_small = timm.create_model('edgenext_x_small').state_dict()
+    assert 'the checkpoint is x_small, the model is small' in message(x_small, 'small')
+
+
+def test_mmengine_loads_short_names(tmp_path, monkeypatch):
+    monkeypatch.setenv('EDGENEXT_CHECKPOINT_DIR', str(tmp_path))
+    source = randomize(EdgeNeXt('xx_small'))
+    torch.save({'state_dict': source.state_dict()}, tmp_path / 'edgenext_xx_small.pth')
+    model = EdgeNeXt('xx_small')
+    load_checkpoint(model, 'edgenext://xx_small')
+    assert_equal(model, source.state_dict())
+    model = EdgeNeXt('xx_small', init_cfg=dict(type='Pretrained', checkpoint='edgenext://xx_small'))
+    model.init_weights()
+    assert_equal(model, source.state_dict())
+
+
+def test_safetensors(tmp_path):
+    state = randomize(EdgeNeXt(TINY)).state_dict()
+    save_file(state, tmp_path / 'model.safetensors')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'model.safetensors'))
+    model = EdgeNeXt(TINY, init_cfg=init_cfg)
+    model.init_weights()
+    assert_equal(model, state)
