@@ -1,7 +1,6 @@
 """Checkpoints to give away."""
 
 import hashlib
-import os.path as osp
 from io import BytesIO
 
 import torch
@@ -21,7 +20,7 @@ def publish(checkpoint, out):
 
     Args:
         checkpoint (str): checkpoint of tools/train.py.
-        out (str): name of the file to write, to which the hash of its content is added.
+        out (str): name of the file to write, ``<out>.pth`` or ``<out>``.
 
     Returns:
         str: path of the file, ``<out>-<first 8 digits of SHA-256>.pth``.
@@ -34,10 +33,10 @@ def publish(checkpoint, out):
         raise InputError(
             f'{checkpoint} has no state_dict: it is not a checkpoint of tools/train.py'
         )
-    meta = {key: value for key, value in content.get('meta', {}).items() if key in _META}
+    meta = {key: value for key, value in (content.get('meta') or {}).items() if key in _META}
     buffer = BytesIO()
     torch.save({'state_dict': content['state_dict'], 'meta': meta}, buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
-    path = f'{osp.splitext(out)[0]}-{digest}.pth'
+    path = f'{out.removesuffix(".pth")}-{digest}.pth'
     AtomicLocalBackend().put(buffer.getvalue(), path)
     return path

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 import torch.nn as nn
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -62,7 +62,8 @@ class EdgeNeXt(BaseModule):
             Defaults to False.
         init_cfg (dict | None): defaults to the paper's initialisation, truncated
             normal of std 0.02 and zero biases. ``dict(type='Pretrained', checkpoint=...)`` loads
-            ImageNet weights, all of them or none.
+            a file, a URL or a short name such as 'edgenext://small', all of its weights or none
+            (:func:`edgenext_mm.checkpoint.load_pretrained`).
 
     Raises:
         InputError: if an argument is not one of those above.
@@ -149,11 +150,18 @@ class EdgeNeXt(BaseModule):
             InputError: if a pretrained checkpoint cannot be read, or does not hold exactly these
                 weights.
         """
-        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
-            load_pretrained(self, self.init_cfg['checkpoint'])
-            self._is_init = True
-        else:
+        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+        pretrained = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
+        if not pretrained:
             super().init_weights()
+            return
+        if len(cfgs) > 1 or not {'checkpoint'} < set(cfgs[0]) <= {'type', 'checkpoint', 'prefix'}:
+            raise InputError(
+                "an init_cfg with type='Pretrained' has a checkpoint and perhaps a prefix, and "
+                f'stands alone; got {self.init_cfg}'
+            )
+        load_pretrained(self, cfgs[0]['checkpoint'], cfgs[0].get('prefix'))
+        self._is_init = True
 
     def forward(self, x):
         """Compute the maps of the stages in ``out_indices``.

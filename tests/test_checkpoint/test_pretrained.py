@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from golden import assert_maps_close, randomize
+from mmengine.model import PretrainedInit
 from mmengine.runner import load_checkpoint
 from mmpretrain.models import EdgeNeXt as MMPretrainEdgeNeXt
 from safetensors.torch import save_file
@@ -29,6 +30,10 @@ def load(tmp_path):
     return run
 
 
+def below(prefix, state):
+    return {f'{prefix}{key}': value for key, value in state.items()}
+
+
 def assert_equal(model, expected):
     state = model.state_dict()
     assert state.keys() == expected.keys()
@@ -49,7 +54,7 @@ def test_timm(load, arch):
 @pytest.mark.parametrize('arch', ['xx_small', 'x_small', 'small', 'base'])
 def test_mmpretrain(load, arch):
     peer = randomize(MMPretrainEdgeNeXt(arch.replace('_', '')))
-    state = {f'backbone.{key}': value for key, value in peer.state_dict().items()}
+    state = below('backbone.', peer.state_dict())
     head = {'head.fc.weight': torch.ones(1000, peer.channels[-1])}
     x = torch.randn(2, 3, 96, 64)
     with torch.no_grad():
@@ -69,10 +74,13 @@ def test_mmpretrain(load, arch):
         lambda state, other: {'model': state, 'model_ema': None},
         lambda state, other: {'state_dict': other, 'state_dict_ema': state},
         lambda state, other: {'state_dict': state, 'ema_state_dict': other},
-        lambda state, other: {f'module.{key}': value for key, value in state.items()},
+        lambda state, other: {'model': state, 'model_ema': {}, 3: 'three'},
+        lambda state, other: below('module.', state),
+        lambda state, other: {'model': below('module.backbone.', state)},
+        lambda state, other: below('backbone.', other) | below('ema_backbone.', state),
+        lambda state, other: below('backbone.', state) | {'ema_steps': torch.ones(1)},
         lambda state, other: {
-            'state_dict': {'decode_head.conv_seg.weight': torch.ones(2)}
-            | {f'backbone.{key}': value for key, value in state.items()}
+            'state_dict': {'decode_head.conv_seg.weight': torch.ones(2)} | below('backbone.', state)
         },
     ],
 )
@@ -91,6 +99,11 @@ def test_output_norms(load):
     assert (model.out_norms['3'].weight == 1).all()
     assert_equal(load(normed, out_norm=True), normed)
     assert_equal(load(normed), {k: v for k, v in normed.items() if not k.startswith('out_norms')})
+    last = load(normed, out_norm=True, out_indices=(2, 3)).state_dict()
+    assert all(torch.equal(normed[key], value) for key, value in last.items())
+    last = {key: value for key, value in normed.items() if not key.startswith('out_norms.0')}
+    with pytest.raises(InputError, match=r'2 of its tensors are missing, such as out_norms\.0'):
+        load(last, out_norm=True)
 
 
 def test_all_or_nothing(tmp_path):
@@ -107,19 +120,24 @@ def test_all_or_nothing(tmp_path):
         return str(error.value)
 
     less = {key: value for key, value in state.items() if key != 'stages.0.0.gamma'}
-    assert '1 tensors are missing, such as stages.0.0.gamma' in message(less)
+    assert '1 of its tensors are missing, such as stages.0.0.gamma' in message(less)
     more = message(state | {'stages.0.0.scale': torch.ones(1)})
-    assert '1 tensors are unexpected, such as stages.0.0.scale' in more
+    assert '1 of its tensors are unexpected, such as stages.0.0.scale' in more
     shape = message(state | {'stages.0.0.gamma': torch.ones(9)})
     assert 'stages.0.0.gamma ((9,) in the checkpoint, (8,) in the model)' in shape
     x_small = timm.create_model('edgenext_x_small').state_dict()
-    assert 'the checkpoint is x_small, the model is small' in message(x_small, 'small')
+    del x_small['stem.0.bias']
+    text = message(x_small, 'small')
+    assert '1 of its tensors are missing, such as downsample_layers.0.0.bias' in text
+    assert 'in the checkpoint, (48, 3, 4, 4) in the model)' in text
+    assert "The checkpoint is x_small, the model is small: set arch='x_small'" in text
 
 
 def test_mmengine_loads_short_names(tmp_path, monkeypatch):
     monkeypatch.setenv('EDGENEXT_CHECKPOINT_DIR', str(tmp_path))
     source = randomize(EdgeNeXt('xx_small'))
-    torch.save({'state_dict': source.state_dict()}, tmp_path / 'edgenext_xx_small.pth')
+    content = {'model': {'other': torch.ones(1)}, 'model_ema': source.state_dict(), 'epoch': 3}
+    torch.save(content, tmp_path / 'edgenext_xx_small.pth')
     model = EdgeNeXt('xx_small')
     load_checkpoint(model, 'edgenext://xx_small')
     assert_equal(model, source.state_dict())
@@ -135,3 +153,22 @@ def test_safetensors(tmp_path):
     model = EdgeNeXt(TINY, init_cfg=init_cfg)
     model.init_weights()
     assert_equal(model, state)
+
+
+def test_forms_of_init_cfg(tmp_path):
+    state = randomize(EdgeNeXt(TINY)).state_dict()
+    path = str(tmp_path / 'checkpoint.pth')
+    other = {key: value + 1 for key, value in state.items()}
+    torch.save(below('backbone.', other) | below('teacher.', state), path)
+    pretrained = dict(type='Pretrained', checkpoint=path, prefix='teacher.')
+    for init_cfg in (pretrained, [pretrained], dict(pretrained, type=PretrainedInit)):
+        model = EdgeNeXt(TINY, init_cfg=init_cfg)
+        model.init_weights()
+        assert_equal(model, state)
+    for init_cfg in (
+        [pretrained, dict(type='Kaiming', layer='Conv2d')],
+        dict(type='Pretrained'),
+        dict(pretrained, revise_keys=[]),
+    ):
+        with pytest.raises(InputError, match='has a checkpoint and perhaps a prefix'):
+            EdgeNeXt(TINY, init_cfg=init_cfg).init_weights()
