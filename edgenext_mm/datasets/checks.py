@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..models.edgenext import MIN_SIZE
 
 
 def require_folder(what, path, remedy):
@@ -31,15 +30,6 @@ def coco_errors(path):
         yield
     except (AssertionError, KeyError, TypeError, UnicodeDecodeError, JSONDecodeError) as error:
         raise InputError(f'{path} is not a whole file of COCO annotations') from error
-
-
-def check_size(path, height, width, listed_in):
-    """Raise an InputError if an image is too small for the backbone."""
-    if min(height, width) < MIN_SIZE:
-        raise InputError(
-            f'{path} has {height}x{width} pixels (height x width) and needs a side of at least '
-            f'{MIN_SIZE}: enlarge it, or take it out of {listed_in}'
-        )
 
 
 def check_labels(path, labels, num_classes, ignore_index):

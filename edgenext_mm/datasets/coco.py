@@ -4,8 +4,9 @@ from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 
 from ..errors import InputError
+from ..models.edgenext import MIN_SIZE
 from ..registry import DATASETS
-from .checks import CheckedDataset, check_size, coco_errors, require_file, require_folder
+from .checks import CheckedDataset, coco_errors, require_file, require_folder
 
 
 @DATASETS.register_module()
@@ -66,5 +67,9 @@ def check_images(data_list, ann_file):
     if not data_list:
         raise InputError(f'{ann_file} has no image with a box of the classes to learn')
     for info in data_list:
-        check_size(info['img_path'], info['height'], info['width'], ann_file)
+        if min(info['height'], info['width']) < MIN_SIZE:
+            raise InputError(
+                f'{info["img_path"]} has {info["height"]}x{info["width"]} pixels (height x width) '
+                f'and needs a side of at least {MIN_SIZE}: enlarge it, or take it out of {ann_file}'
+            )
     return data_list

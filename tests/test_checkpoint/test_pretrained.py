@@ -9,6 +9,7 @@ from mmengine.runner import load_checkpoint
 from mmpretrain.models import EdgeNeXt as MMPretrainEdgeNeXt
 from safetensors.torch import save_file
 
+from edgenext_mm.checkpoint import pretrained
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import EdgeNeXt
 
@@ -91,6 +92,17 @@ def test_wrappings(load, wrap):
     assert_equal(load(wrap(state | HEAD, other | HEAD)), state)
 
 
+def test_says_when_weights_are_averaged(load, monkeypatch):
+    said = []
+    monkeypatch.setattr(pretrained, 'print_log', lambda text, logger: said.append(text))
+    state = randomize(EdgeNeXt(TINY)).state_dict()
+    load({'state_dict': state})
+    assert not said
+    load({'model': state, 'model_ema': state})
+    load(below('backbone.', state) | below('ema_backbone.', state))
+    assert ["'model_ema'" in said[0], "'ema_backbone.'" in said[1]] == [True, True]
+
+
 def test_output_norms(load):
     plain = randomize(EdgeNeXt(TINY)).state_dict()
     normed = randomize(EdgeNeXt(TINY, out_norm=True)).state_dict()
@@ -160,15 +172,15 @@ def test_forms_of_init_cfg(tmp_path):
     path = str(tmp_path / 'checkpoint.pth')
     other = {key: value + 1 for key, value in state.items()}
     torch.save(below('backbone.', other) | below('teacher.', state), path)
-    pretrained = dict(type='Pretrained', checkpoint=path, prefix='teacher.')
-    for init_cfg in (pretrained, [pretrained], dict(pretrained, type=PretrainedInit)):
+    teacher = dict(type='Pretrained', checkpoint=path, prefix='teacher.')
+    for init_cfg in (teacher, [teacher], dict(teacher, type=PretrainedInit)):
         model = EdgeNeXt(TINY, init_cfg=init_cfg)
         model.init_weights()
         assert_equal(model, state)
     for init_cfg in (
-        [pretrained, dict(type='Kaiming', layer='Conv2d')],
+        [teacher, dict(type='Kaiming', layer='Conv2d')],
         dict(type='Pretrained'),
-        dict(pretrained, revise_keys=[]),
+        dict(teacher, revise_keys=[]),
     ):
         with pytest.raises(InputError, match='has a checkpoint and perhaps a prefix'):
             EdgeNeXt(TINY, init_cfg=init_cfg).init_weights()
