@@ -1,8 +1,9 @@
 PYTHON ?= python3
 DEMO := configs/detection/ssdlite_edgenext_xx_small_demo.py
 DEMO_SEG := configs/segmentation/deeplabv3_edgenext_xx_small_demo.py
+DEMO_CLS := configs/classification/edgenext_xx_small_demo.py
 
-.PHONY: demo demo-seg test test-upstream lint
+.PHONY: demo demo-seg demo-cls test test-upstream lint
 
 demo: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -19,6 +20,15 @@ demo-seg: .venv/.installed
 		"$$(cat work_dirs/demo_seg/last_checkpoint)" \
 		--work-dir work_dirs/demo_seg --show-dir work_dirs/demo_seg/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo_seg --metrics mIoU
+
+# The same with a classifier, on crops of the objects.
+demo-cls: .venv/.installed
+	.venv/bin/python tools/make_demo_data.py data/demo
+	IMAGENET_ROOT=data/demo/imagenet .venv/bin/python tools/train.py $(DEMO_CLS) --work-dir work_dirs/demo_cls
+	IMAGENET_ROOT=data/demo/imagenet .venv/bin/python tools/test.py $(DEMO_CLS) \
+		"$$(cat work_dirs/demo_cls/last_checkpoint)" \
+		--work-dir work_dirs/demo_cls --show-dir work_dirs/demo_cls/pictures
+	.venv/bin/python tools/plot_curves.py work_dirs/demo_cls --metrics accuracy/top1
 
 test: .venv/.installed
 	.venv/bin/python -m pytest

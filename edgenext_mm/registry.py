@@ -15,3 +15,5 @@ def _child(name, parent, location):
 MODELS = _child('model', mmengine_registry.MODELS, 'models')
 DATASETS = _child('dataset', mmengine_registry.DATASETS, 'datasets')
 HOOKS = _child('hook', mmengine_registry.HOOKS, 'engine')
+TRANSFORMS = _child('transform', mmengine_registry.TRANSFORMS, 'datasets')
+DATA_SAMPLERS = _child('data sampler', mmengine_registry.DATA_SAMPLERS, 'engine')

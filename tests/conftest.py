@@ -11,11 +11,12 @@ from edgenext_mm.datasets.demo import make_demo_data
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs' / 'detection'
 SEG_CONFIGS = ROOT / 'configs' / 'segmentation'
+CLS_CONFIGS = ROOT / 'configs' / 'classification'
 
 
 @pytest.fixture(scope='session')
 def demo_data(tmp_path_factory):
-    """A small demo data set in the layouts of COCO and of VOC."""
+    """A small demo data set in the layouts of COCO, VOC and ImageNet."""
     root = tmp_path_factory.mktemp('data') / 'demo'
     make_demo_data(root, train=32, val=8)
     return root
@@ -37,7 +38,11 @@ def run_tool(monkeypatch, tmp_path, demo_data):
 
 def data_roots(folder):
     """Environment variables for the demo data in a folder."""
-    return {'COCO_ROOT': str(folder), 'VOC_ROOT': f'{folder}/VOC2012' if folder else ''}
+    return {
+        'COCO_ROOT': str(folder),
+        'VOC_ROOT': f'{folder}/VOC2012' if folder else '',
+        'IMAGENET_ROOT': f'{folder}/imagenet' if folder else '',
+    }
 
 
 def start_process(*command, cwd, data_root):

@@ -1,4 +1,4 @@
-"""Write a drawn demo data set in the layouts of COCO 2017 and Pascal VOC 2012."""
+"""Write a drawn demo data set in the layouts of COCO 2017, Pascal VOC 2012 and ImageNet."""
 
 import argparse
 from pathlib import Path

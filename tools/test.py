@@ -4,13 +4,16 @@ from mmengine.config import ConfigDict
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from edgenext_mm.engine.cli import check_file, load_runner_config, runner_parser
+from edgenext_mm.engine.cli import check_checkpoint, load_runner_config, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 
 def parse_args():
     parser = runner_parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint file, or for classifiers a short name such as edgenext://small',
+    )
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(
@@ -38,7 +41,7 @@ def show_predictions(cfg, args):
 def main():
     args = parse_args()
     cfg = load_runner_config(args)
-    cfg.load_from = check_file(args.checkpoint)
+    cfg.load_from = check_checkpoint(args.checkpoint)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out} is not the name of a .pkl file')
     if args.show or args.show_dir:

@@ -1,18 +1,25 @@
 """The names that other implementations have for the parameters of EdgeNeXt.
 
-Each family is a list of substitutions that turn our names, which are the reference's, into its own.
+Each family is a list of substitutions that turn our names, which are those of a classifier with its
+``backbone`` and ``head``, into its own.
 """
 
 import re
 
+BACKBONE = 'backbone.'
+
+_REFERENCE = [
+    (r'^backbone\.', ''),
+    (r'^head\.norm\.', 'norm.'),
+    (r'^head\.fc\.', 'head.'),
+]
 _TIMM = [
+    (r'^backbone\.', ''),
     (r'^stages\.(\d+)\.', r'stages.\1.blocks.'),
     (r'^downsample_layers\.0\.', 'stem.'),
     (r'^downsample_layers\.(\d)\.', r'stages.\1.downsample.'),
     (r'\.dwconv\.', '.conv_dw.'),
     (r'\.pwconv(\d)\.', r'.mlp.fc\1.'),
-    (r'^head\.', 'head.fc.'),
-    (r'^norm\.', 'head.norm.'),
 ]
 _MMPRETRAIN = [
     (r'\.dwconv\.', '.depthwise_conv.'),
@@ -23,18 +30,21 @@ _MMPRETRAIN = [
     (r'\.pos_embd\.token_projection\.', '.pos_embed.proj.'),
     (r'\.xca\.temperature$', '.csa.scale'),
     (r'\.xca\.', '.csa.'),
-    (r'^head\.', 'head.fc.'),
-    (r'^norm\.', 'norm3.'),
+    (r'^head\.norm\.', 'backbone.norm3.'),
 ]
-FAMILIES = {'reference': [], 'timm': _TIMM, 'mmpretrain': _MMPRETRAIN}
+FAMILIES = {
+    'edgenext_mm': [],
+    'reference': _REFERENCE,
+    'timm': _TIMM,
+    'mmpretrain': _MMPRETRAIN,
+}
 
 
 def rename(key, family):
     """Return the name of one of our parameters in a family.
 
     Args:
-        key (str): a name in the state dict of our backbone, or ``norm.*`` or ``head.*`` of the
-            reference's classifier.
+        key (str): a name in the state dict of our classifier.
         family (str): a key of :data:`FAMILIES`.
     """
     for pattern, replacement in FAMILIES[family]:
@@ -43,15 +53,34 @@ def rename(key, family):
 
 
 def to_our_names(state, keys):
-    """Give the tensors of a state dict our names.
+    """Give the tensors of a state dict the names of our classifier.
 
     Args:
-        state (dict[str, Tensor]): a state dict of any of the families.
+        state (dict[str, Tensor]): a state dict of any of the families, of a network or of the
+            backbone alone.
         keys (Iterable[str]): the names that are expected.
 
     Returns:
-        dict[str, Tensor]: the same tensors; those that no expected name stands for keep theirs.
+        dict[str, Tensor]: the same tensors. Those that no expected name stands for keep their
+        names, below ``backbone.`` if the state dict has no such prefix itself.
     """
-    tables = [{rename(key, family): key for key in keys} for family in FAMILIES]
+    tables = []
+    for family in FAMILIES:
+        table = {rename(key, family): key for key in keys}
+        tables += [table, {name.removeprefix(BACKBONE): key for name, key in table.items()}]
     table = max(tables, key=lambda table: len(table.keys() & state.keys()))
-    return {table.get(key, key): value for key, value in state.items()}
+    above = '' if any(name.startswith(BACKBONE) for name in table) else BACKBONE
+    return {table.get(key, f'{above}{key}'): value for key, value in state.items()}
+
+
+def is_head(key):
+    """Tell whether a name that :func:`to_our_names` gave is that of a classifier's head."""
+    return key.startswith(_HEADS)
+
+
+_HEADS = tuple(
+    prefix + rename(key, family).removeprefix(BACKBONE)
+    for prefix in ('', BACKBONE)
+    for family in FAMILIES
+    for key in ('head.norm.', 'head.fc.')
+)

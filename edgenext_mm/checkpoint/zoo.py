@@ -1,4 +1,6 @@
-"""The published ImageNet checkpoints (https://github.com/mmaaz60/EdgeNeXt/releases)."""
+"""The published ImageNet checkpoints (https://github.com/mmaaz60/EdgeNeXt/releases), and the
+experiments of the configs for dense prediction.
+"""
 
 from dataclasses import dataclass
 
@@ -14,11 +16,14 @@ class Release:
         arch (str): the network, a name of ``edgenext_mm.models.ARCHS``.
         file (str): release and name of the file.
         top1 (float): accuracy on ImageNet in percent, as published.
+        recipe (str): the config that evaluates it is
+            configs/classification/edgenext_<recipe>_imagenet.py.
     """
 
     arch: str
     file: str
     top1: float
+    recipe: str
 
     @property
     def url(self):
@@ -27,14 +32,57 @@ class Release:
 
 #: By short name: ``edgenext://small_usi`` stands for the URL of ``RELEASES['small_usi']``.
 RELEASES = {
-    'xx_small': Release('xx_small', 'v1.0/edgenext_xx_small.pth', 71.23),
-    'x_small': Release('x_small', 'v1.0/edgenext_x_small.pth', 74.96),
-    'small': Release('small', 'v1.0/edgenext_small.pth', 79.41),
-    'small_usi': Release('small', 'v1.1/edgenext_small_usi.pth', 81.07),
-    'base': Release('base', 'v1.2/edgenext_base.pth', 82.47),
-    'base_usi': Release('base', 'v1.2/edgenext_base_usi.pth', 83.68),
-    'base_in21k': Release('base', 'v1.21/edgenext_base_IN21K.pth', 83.31),
-    'xx_small_bn_hs': Release('xx_small_bn_hs', 'v1.0/edgenext_xx_small_bn_hs.pth', 70.33),
-    'x_small_bn_hs': Release('x_small_bn_hs', 'v1.0/edgenext_x_small_bn_hs.pth', 74.87),
-    'small_bn_hs': Release('small_bn_hs', 'v1.0/edgenext_small_bn_hs.pth', 78.39),
+    'xx_small': Release('xx_small', 'v1.0/edgenext_xx_small.pth', 71.23, 'xx_small'),
+    'x_small': Release('x_small', 'v1.0/edgenext_x_small.pth', 74.96, 'x_small'),
+    'small': Release('small', 'v1.0/edgenext_small.pth', 79.41, 'small'),
+    'small_usi': Release('small', 'v1.1/edgenext_small_usi.pth', 81.07, 'small_usi'),
+    'base': Release('base', 'v1.2/edgenext_base.pth', 82.47, 'base'),
+    'base_usi': Release('base', 'v1.2/edgenext_base_usi.pth', 83.68, 'base_usi'),
+    'base_in21k': Release('base', 'v1.21/edgenext_base_IN21K.pth', 83.31, 'base_usi'),
+    'xx_small_bn_hs': Release(
+        'xx_small_bn_hs', 'v1.0/edgenext_xx_small_bn_hs.pth', 70.33, 'xx_small_bn_hs'
+    ),
+    'x_small_bn_hs': Release(
+        'x_small_bn_hs', 'v1.0/edgenext_x_small_bn_hs.pth', 74.87, 'x_small_bn_hs'
+    ),
+    'small_bn_hs': Release('small_bn_hs', 'v1.0/edgenext_small_bn_hs.pth', 78.39, 'small_bn_hs'),
 }
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A config for detection or segmentation, beside what the paper reports (tables 3 and 4).
+
+    Attributes:
+        config (str): path below configs/.
+        size (int): sides of the image in pixels.
+        metric (str): what is measured.
+        paper (tuple | None): the metric, parameters in M and MAdds in G of the paper.
+        ours (float | None): the metric that the config reaches here; None if nobody trained it.
+    """
+
+    config: str
+    size: int
+    metric: str
+    paper: tuple | None = None
+    ours: float | None = None
+
+
+_ARCHS = ('small', 'small_bn_hs', 'x_small', 'xx_small')
+EXPERIMENTS = [
+    Experiment(
+        f'detection/ssdlite_edgenext_{arch}_coco.py',
+        320,
+        'COCO mAP',
+        (27.9, 6.2, 2.1) if arch == 'small' else None,
+    )
+    for arch in _ARCHS
+] + [
+    Experiment(
+        f'segmentation/deeplabv3_edgenext_{arch}_voc.py',
+        512,
+        'VOC mIoU',
+        (80.2, 6.5, 8.7) if arch == 'small' else None,
+    )
+    for arch in _ARCHS
+]

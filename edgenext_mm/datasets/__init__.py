@@ -14,3 +14,9 @@ if find_spec('mmseg'):
     from .segmentation import BaseSegDataset, PascalVOCDataset
 
     __all__ += ['BaseSegDataset', 'PascalVOCDataset']
+
+if find_spec('mmpretrain'):
+    from .classification import CustomDataset, ImageNet
+    from .transforms import MultiScaleRandomResizedCrop
+
+    __all__ += ['CustomDataset', 'ImageNet', 'MultiScaleRandomResizedCrop']

@@ -1,4 +1,4 @@
-"""Synthetic data in the layouts of COCO 2017 and Pascal VOC 2012, to try the configs with.
+"""Synthetic data in the layouts of COCO 2017, Pascal VOC 2012 and ImageNet, to try configs with.
 
 Every image depends on nothing but its own seed ``[seed, split, index]``, so the data do not change
 with the number of processes.
@@ -17,11 +17,12 @@ import numpy as np
 
 from ..engine.backends import AtomicLocalBackend
 from ..errors import InputError
+from ..models.edgenext import MIN_SIZE
 from . import voc
 from .demo_scenes import CLASSES, SceneObject, draw_scene
 
 GENERATOR = 'edgenext_mm demo data'
-VERSION = 2  # raise it whenever the drawn data change, so that stale folders are redrawn
+VERSION = 3  # raise it whenever the drawn data change, so that stale folders are redrawn
 SPLITS = ('train', 'val')
 STAMP = 'demo_data.json'
 
@@ -99,14 +100,42 @@ def _write_xml(path: Path, image: dict, names: list[str], boxes: list[list[int]]
     ElementTree.ElementTree(root).write(path)
 
 
-def _write_image(out: Path, seed: int, split: int, index: int) -> tuple[dict, list[dict]]:
-    """Draws and writes one image; returns its COCO entry and its annotations without id."""
+def _write_crops(
+    out: Path, split: int, index: int, image: np.ndarray, objects: list[SceneObject]
+) -> list[str]:
+    """Writes the surroundings of the largest object of each class; returns lines for the list."""
+    largest = {item.name: item for item in sorted(objects, key=lambda item: item.mask.sum())}
+    lines = []
+    for name in sorted(largest):
+        x, y, w, h = cv2.boundingRect(largest[name].mask.astype(np.uint8))
+        side = max(round(1.4 * max(w, h)), MIN_SIZE)
+        left = np.clip(x + (w - side) // 2, 0, max(image.shape[1] - side, 0))
+        top = np.clip(y + (h - side) // 2, 0, max(image.shape[0] - side, 0))
+        path = _crop_file(out, split, index, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_encode(image[top : top + side, left : left + side]))
+        lines.append(f'{name}/{path.name} {sorted(CLASSES).index(name)}')
+    return lines
+
+
+def _encode(image: np.ndarray) -> bytes:
+    return cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
+def _write_image(
+    out: Path, seed: int, split: int, index: int
+) -> tuple[dict, list[dict], list[str]]:
+    """Draws and writes one image and its crops.
+
+    Returns:
+        Its COCO entry, its annotations without id, and the lines of its crops for ImageNet's list.
+    """
     image, objects = draw_scene(np.random.default_rng([seed, split, index]))
     height, width = image.shape[:2]
     coco_image, voc_image, voc_mask, voc_xml = _image_files(out, split, index)
-    _, jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 90])
-    coco_image.write_bytes(jpeg.tobytes())
-    voc_image.write_bytes(jpeg.tobytes())
+    jpeg = _encode(image)
+    coco_image.write_bytes(jpeg)
+    voc_image.write_bytes(jpeg)
     voc.write_mask(voc_mask, _semantic_mask((height, width), objects))
     image_id = _image_id(split, index)
     info = {'id': image_id, 'file_name': coco_image.name, 'height': height, 'width': width}
@@ -130,7 +159,7 @@ def _write_image(out: Path, seed: int, split: int, index: int) -> tuple[dict, li
         )
     boxes = [annotation['bbox'] for annotation in annotations]
     _write_xml(voc_xml, info, [item.name for item in objects], boxes)
-    return info, annotations
+    return info, annotations, _write_crops(out, split, index, image, objects)
 
 
 def _image_id(split: int, index: int) -> int:
@@ -140,13 +169,15 @@ def _image_id(split: int, index: int) -> int:
 def _write_split(out: Path, seed: int, split: int, count: int, pool):
     for path in _files(out, split, 1):
         path.parent.mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
+    images, annotations, crops = [], [], []
     draw = partial(_write_image, out, seed, split)
-    for image, items in pool.imap(draw, range(count), chunksize=4):
+    for image, items, lines in pool.imap(draw, range(count), chunksize=4):
         images.append(image)
+        crops += lines
         annotations += [{'id': len(annotations) + k, **item} for k, item in enumerate(items, 1)]
     for path in _voc_lists(out, split):
         voc.write_list(path, [Path(image['file_name']).stem for image in images])
+    voc.write_list(_crop_list(out, split), crops)
     path = _annotation_file(out, split)
     path.write_text(
         json.dumps(
@@ -170,6 +201,14 @@ def _voc_lists(out: Path, split: int) -> list[Path]:
     return [folder / task / f'{SPLITS[split]}.txt' for task in ('Segmentation', 'Main')]
 
 
+def _crop_list(out: Path, split: int) -> Path:
+    return out / 'imagenet' / 'meta' / f'{SPLITS[split]}.txt'
+
+
+def _crop_file(out: Path, split: int, index: int, name: str) -> Path:
+    return out / 'imagenet' / SPLITS[split] / name / f'{_image_id(split, index):012d}.jpg'
+
+
 def _image_files(out: Path, split: int, index: int) -> list[Path]:
     """Returns the files of an image: COCO's image, then VOC's image, mask and boxes."""
     name, folder = f'{_image_id(split, index):012d}', out / 'VOC2012'
@@ -182,17 +221,33 @@ def _image_files(out: Path, split: int, index: int) -> list[Path]:
 
 
 def _files(out: Path, split: int, count: int) -> Iterator[Path]:
-    """Yields the files of a split."""
+    """Yields the files of a split but for the crops."""
     yield _annotation_file(out, split)
+    yield _crop_list(out, split)
     yield from _voc_lists(out, split)
     for index in range(count):
         yield from _image_files(out, split, index)
 
 
-def _all_files(out: Path, stamp: dict) -> Iterator[Path]:
-    """Yields the files that a run with this stamp writes."""
+def _is_complete(out: Path, stamp: dict) -> bool:
+    """Tells whether the files that a run with this stamp writes are there."""
     for split, name in enumerate(SPLITS):
-        yield from _files(out, split, stamp[name])
+        if not all(path.exists() for path in _files(out, split, stamp[name])):
+            return False
+        crops = (line.rpartition(' ')[0] for line in _crop_list(out, split).open())
+        if not all((out / 'imagenet' / name / crop).exists() for crop in crops):
+            return False
+    return True
+
+
+def _remove(out: Path, stamp: dict):
+    """Removes the files that a run with this stamp may have written."""
+    for split, name in enumerate(SPLITS):
+        crops = itertools.starmap(
+            partial(_crop_file, out, split), itertools.product(range(stamp[name]), CLASSES)
+        )
+        for path in itertools.chain(_files(out, split, stamp[name]), crops):
+            path.unlink(missing_ok=True)
 
 
 def _read_stamp(out: Path) -> dict | None:
@@ -221,14 +276,16 @@ def _write_stamp(out: Path, stamp: dict):
 def make_demo_data(
     out: str | Path, train: int = 400, val: int = 100, seed: int = 0, processes: int | None = None
 ) -> bool:
-    """Writes a synthetic data set in the layouts of COCO 2017 and Pascal VOC 2012.
+    """Writes a synthetic data set in the layouts of COCO 2017, Pascal VOC 2012 and ImageNet.
 
     The folder gets ``annotations/instances_{train,val}2017.json``, ``train2017/*.jpg``,
     ``val2017/*.jpg`` and a stamp of the arguments, and the same scenes again in ``VOC2012/``:
     ``JPEGImages/*.jpg``, ``SegmentationClass/*.png``, ``Annotations/*.xml`` and the lists
     ``{train,val}.txt`` in ``ImageSets/Segmentation/`` and ``ImageSets/Main/``. The masks have the
-    ids 1 to 6 for the classes in the order of ``demo_scenes.CLASSES``. Data of other arguments or
-    of an interrupted run are replaced, file by file; other files in the folder are left alone.
+    ids 1 to 6 for the classes in the order of ``demo_scenes.CLASSES``. ``imagenet/`` has, for each
+    class in a scene, the surroundings of its largest object in ``{train,val}/CLASS/*.jpg``, and the
+    lists ``meta/{train,val}.txt``. Data of other arguments or of an interrupted run are replaced,
+    file by file; other files in the folder are left alone.
 
     Args:
         out: Folder to write.
@@ -252,13 +309,12 @@ def make_demo_data(
     stamp = {'generator': GENERATOR, 'version': VERSION, 'train': train, 'val': val, 'seed': seed}
     done = {**stamp, 'complete': True}
     old = _read_stamp(out)
-    if old == done and all(path.exists() for path in _all_files(out, old)):
+    if old == done and _is_complete(out, old):
         return False
     out.mkdir(parents=True, exist_ok=True)
     if old is not None:
         _write_stamp(out, {**old, 'complete': False})
-        for path in _all_files(out, old):
-            path.unlink(missing_ok=True)
+        _remove(out, old)
     _write_stamp(out, {**stamp, 'complete': False})
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # before the fork: a child that inherits OpenCV's threads deadlocks

@@ -1,6 +1,7 @@
 """What the mm Runner is extended with."""
 
 from .backends import AtomicLocalBackend
-from .hooks import NumClassesCheckHook
+from .hooks import NumClassesCheckHook, ResumeEpochHook
+from .samplers import MultiScaleBatchSampler
 
-__all__ = ['AtomicLocalBackend', 'NumClassesCheckHook']
+__all__ = ['AtomicLocalBackend', 'MultiScaleBatchSampler', 'NumClassesCheckHook', 'ResumeEpochHook']

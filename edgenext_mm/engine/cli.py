@@ -6,6 +6,7 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 
+from ..checkpoint.zoo import SCHEME
 from ..errors import InputError
 
 
@@ -50,13 +51,22 @@ def check_file(path):
     return path
 
 
+def check_checkpoint(checkpoint):
+    """Return the path of a checkpoint file, or a short name of a published one.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    return checkpoint if checkpoint.startswith(SCHEME) else check_file(checkpoint)
+
+
 def load_config(args):
     """Load the config of parsed arguments with its overrides.
 
     Raises:
         InputError: if there is no such file, or if a variable that names a data root is empty.
     """
-    for name in ('COCO_ROOT', 'VOC_ROOT'):
+    for name in ('COCO_ROOT', 'VOC_ROOT', 'IMAGENET_ROOT'):
         if os.environ.get(name) == '':
             raise InputError(
                 f'the environment variable {name} is empty: set it to a folder or unset it'

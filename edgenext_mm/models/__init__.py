@@ -16,3 +16,8 @@ if find_spec('mmseg'):
     from .deeplabv3 import DeepLabv3Head
 
     __all__ += ['DeepLabv3Head']
+
+if find_spec('mmpretrain'):
+    from .classifier import DistilledEdgeNeXtClassifier, EdgeNeXtClassifier, EdgeNeXtHead
+
+    __all__ += ['DistilledEdgeNeXtClassifier', 'EdgeNeXtClassifier', 'EdgeNeXtHead']

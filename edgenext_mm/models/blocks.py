@@ -143,15 +143,20 @@ class ConvEncoder(_Encoder):
         kernel_size (int): of the depth-wise convolution.
         dilation (int): of the depth-wise convolution.
         bias (bool): whether the depth-wise convolution has a bias.
+        in_dim (int): channels of the map that comes in. If they are not ``dim``, the block starts
+            a stage, and its shortcut starts after the convolution. Defaults to ``dim``.
+        stride (int): of the depth-wise convolution. Defaults to 1.
         kwargs: ``norm``, ``act``, ``layer_scale`` and ``drop_path`` of the MLP.
     """
 
-    def __init__(self, dim, kernel_size, dilation, bias, **kwargs):
+    def __init__(self, dim, kernel_size, dilation, bias, in_dim=None, stride=1, **kwargs):
         super().__init__(dim, **kwargs)
-        self.dwconv = _depthwise(dim, kernel_size, dilation, bias)
+        self.starts_stage = in_dim not in (None, dim)
+        self.dwconv = _depthwise(in_dim or dim, dim, kernel_size, dilation, bias, stride)
 
     def forward(self, x):
-        return x + self._mlp(self.dwconv(x))
+        y = self.dwconv(x)
+        return (y if self.starts_stage else x) + self._mlp(y)
 
 
 class SDTAEncoder(_Encoder):
@@ -162,17 +167,20 @@ class SDTAEncoder(_Encoder):
         scales (int): into how many groups the channels are split.
         num_heads (int): heads of the cross-covariance attention.
         dilation (int): of the depth-wise 3x3 convolutions.
+        bias (bool): whether these have biases.
         position (bool): whether a position encoding is added to the tokens.
         normalized_shortcut (bool): whether the attention's shortcut starts after its norm, as
             in the ``_bn_hs`` networks, or before it.
         kwargs: ``norm``, ``act``, ``layer_scale`` and ``drop_path`` of attention and MLP.
     """
 
-    def __init__(self, dim, scales, num_heads, dilation, position, normalized_shortcut, **kwargs):
+    def __init__(
+        self, dim, scales, num_heads, dilation, bias, position, normalized_shortcut, **kwargs
+    ):
         super().__init__(dim, **kwargs)
         width = math.ceil(dim / scales)
         self.widths = (width,) * (scales - 1) + (dim - width * (scales - 1),)
-        self.convs = nn.ModuleList(_depthwise(w, 3, dilation) for w in self.widths[:-1])
+        self.convs = nn.ModuleList(_depthwise(w, w, 3, dilation, bias) for w in self.widths[:-1])
         self.pos_embd = FourierPositionEncoding(dim) if position else None
         self.norm_xca = kwargs['norm'](dim)
         self.gamma_xca = self._new_gamma(dim)
@@ -202,8 +210,14 @@ class SDTAEncoder(_Encoder):
         return x + self._mlp(y)
 
 
-def _depthwise(dim, kernel_size, dilation, bias=True):
-    padding = dilation * (kernel_size // 2)
+def _depthwise(in_channels, out_channels, kernel_size, dilation, bias, stride=1):
     return nn.Conv2d(
-        dim, dim, kernel_size, padding=padding, dilation=dilation, groups=dim, bias=bias
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        padding=dilation * (kernel_size // 2),
+        dilation=dilation,
+        groups=in_channels,
+        bias=bias,
     )

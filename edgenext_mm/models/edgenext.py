@@ -1,13 +1,15 @@
 """The EdgeNeXt backbone (arXiv 2206.10589)."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 import torch.nn as nn
-from mmengine.model import BaseModule, PretrainedInit
+from mmengine.model import BaseModule
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from ..checkpoint import load_pretrained
+from ..checkpoint.pretrained import init_pretrained
 from ..errors import InputError
 from ..registry import MODELS
 from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder
@@ -17,7 +19,8 @@ _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
 _SMALL = dict(depths=(3, 3, 9, 3), dims=(48, 96, 160, 304), num_heads=8)
 _BASE = dict(depths=(3, 3, 9, 3), dims=(80, 160, 288, 584), num_heads=8)
 
-#: The published networks: paper, table 1, and the reference repository for the ``_bn_hs`` ones.
+#: The published networks: paper, table 1; the reference repository for the ``_bn_hs`` ones; timm
+#: for ``small_rw``.
 ARCHS = {
     'xx_small': _XX_SMALL,
     'x_small': _X_SMALL,
@@ -26,6 +29,7 @@ ARCHS = {
     'xx_small_bn_hs': dict(_XX_SMALL, bn_hs=True),
     'x_small_bn_hs': dict(_X_SMALL, bn_hs=True),
     'small_bn_hs': dict(_SMALL, bn_hs=True),
+    'small_rw': dict(_SMALL, dims=(48, 96, 192, 384), overlap=True),
 }
 
 NUM_STAGES = 4
@@ -43,7 +47,9 @@ class EdgeNeXt(BaseModule):
         arch (str | dict): a name of :data:`ARCHS`, or a dict with the keys ``depths`` and
             ``dims`` (four ints each: blocks and channels per stage), ``num_heads`` (int) and
             optionally ``bn_hs`` (bool: BatchNorm and Hardswish in the place of LayerNorm and
-            GELU, and the structure of the ``_bn_hs`` networks). Defaults to 'xx_small'.
+            GELU, and the structure of the ``_bn_hs`` networks) and ``overlap`` (bool: a 9x9 stem
+            and strided depth-wise convolutions, whose windows overlap, in the place of patches
+            that do not; no convolution has a bias). Defaults to 'xx_small'.
         in_channels (int): channels of the image. Defaults to 3.
         out_indices (Sequence[int]): the stages, 0 to 3 in ascending order, whose maps are
             emitted. Defaults to all.
@@ -102,7 +108,9 @@ class EdgeNeXt(BaseModule):
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
-        depths, dims, bn_hs = settings['depths'], settings['dims'], settings.get('bn_hs', False)
+        depths, dims = settings['depths'], settings['dims']
+        bn_hs, overlap = settings.get('bn_hs', False), settings.get('overlap', False)
+        bias = not bn_hs and not overlap
         norm = nn.BatchNorm2d if bn_hs else LayerNorm2d
         encoder = dict(
             norm=norm,
@@ -111,17 +119,23 @@ class EdgeNeXt(BaseModule):
         )
         drop_paths = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
 
-        self.downsample_layers = nn.ModuleList()
+        stem = nn.Conv2d(
+            in_channels, dims[0], 9 if overlap else 4, 4, 4 if overlap else 0, bias=bias
+        )
+        self.downsample_layers = nn.ModuleList([nn.Sequential(stem, norm(dims[0]))])
         self.stages = nn.ModuleList()
         stride, dilation = 4, 1
         for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
-            if i == 0:
-                conv = nn.Conv2d(in_channels, dim, 4, 4, bias=not bn_hs)
-                self.downsample_layers.append(nn.Sequential(conv, norm(dim)))
-            else:
+            first = {}  # what is particular to the first block
+            if i > 0:
                 step = 2 if stride < output_stride else 1
-                conv = Downsample(dims[i - 1], dim, step, dilation, bias=not bn_hs)
-                self.downsample_layers.append(nn.Sequential(norm(dims[i - 1]), conv))
+                if overlap:
+                    first = dict(in_dim=dims[i - 1], stride=step, dilation=dilation)
+                    downsample = nn.Identity()
+                else:
+                    conv = Downsample(dims[i - 1], dim, step, dilation, bias=bias)
+                    downsample = nn.Sequential(norm(dims[i - 1]), conv)
+                self.downsample_layers.append(downsample)
                 stride, dilation = stride * step, dilation * 2 // step
             blocks = []
             for j in range(depth):
@@ -130,12 +144,17 @@ class EdgeNeXt(BaseModule):
                     block = SDTAEncoder(
                         scales=self.sdta_scales[i],
                         num_heads=settings['num_heads'],
+                        bias=not overlap,
                         position=i == self.position_stage,
                         normalized_shortcut=bn_hs,
                         **common,
                     )
                 else:
-                    block = ConvEncoder(kernel_size=self.kernel_sizes[i], bias=not bn_hs, **common)
+                    block = ConvEncoder(
+                        kernel_size=self.kernel_sizes[i],
+                        bias=bias,
+                        **{**common, **(first if j == 0 else {})},
+                    )
                 blocks.append(block)
             self.stages.append(nn.Sequential(*blocks))
         self.out_norms = (
@@ -150,18 +169,10 @@ class EdgeNeXt(BaseModule):
             InputError: if a pretrained checkpoint cannot be read, or does not hold exactly these
                 weights.
         """
-        cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
-        pretrained = [cfg for cfg in cfgs if cfg['type'] in ('Pretrained', PretrainedInit)]
-        if not pretrained:
+        if init_pretrained(self):
+            self._is_init = True
+        else:
             super().init_weights()
-            return
-        if len(cfgs) > 1 or not {'checkpoint'} < set(cfgs[0]) <= {'type', 'checkpoint', 'prefix'}:
-            raise InputError(
-                "an init_cfg with type='Pretrained' has a checkpoint and perhaps a prefix, and "
-                f'stands alone; got {self.init_cfg}'
-            )
-        load_pretrained(self, cfgs[0]['checkpoint'], cfgs[0].get('prefix'))
-        self._is_init = True
 
     def forward(self, x):
         """Compute the maps of the stages in ``out_indices``.
@@ -170,8 +181,9 @@ class EdgeNeXt(BaseModule):
             x (Tensor): images, (N, in_channels, H, W); H and W at least 32.
 
         Returns:
-            tuple[Tensor]: (N, dims[i], H / s, W / s) per stage, rounded down, where s is 4, 8, 16
-            and 32 or ``output_stride`` if that is less; in channels-last memory.
+            tuple[Tensor]: (N, dims[i], H / s, W / s) per stage, rounded down (with ``overlap``,
+            up), where s is 4, 8, 16 and 32 or ``output_stride`` if that is less; in channels-last
+            memory.
 
         Raises:
             InputError: if an image is smaller than 32 pixels.
@@ -222,7 +234,7 @@ def _check_arch(arch):
                 'or give a dict with depths, dims and num_heads'
             )
         return ARCHS[arch]
-    required, optional = {'depths', 'dims', 'num_heads'}, {'bn_hs'}
+    required, optional = {'depths', 'dims', 'num_heads'}, {'bn_hs', 'overlap'}
     if not required <= set(arch) <= required | optional:
         raise InputError(
             f'a custom EdgeNeXt arch has the keys {sorted(required)} and optionally '
@@ -232,6 +244,13 @@ def _check_arch(arch):
         raise InputError(f'a custom EdgeNeXt arch has {NUM_STAGES} depths and dims; got {arch}')
     if any(dim % arch['num_heads'] for dim in arch['dims'][1:]):
         raise InputError(f'dims of stages with attention are multiples of num_heads; got {arch}')
+    if arch.get('overlap') and (
+        min(arch['depths'][1:]) < 2 or any(b % a for a, b in pairwise(arch['dims']))
+    ):
+        raise InputError(
+            'with overlap, dims are multiples of those before them and depths after the first at '
+            f'least 2; got {arch}'
+        )
     return arch
 
 

@@ -125,7 +125,8 @@ def test_folder_comes_before_the_network(server, cache, tmp_path, monkeypatch):
 
 
 def test_short_names():
-    assert len(RELEASES) == 10 and {release.arch for release in RELEASES.values()} == set(ARCHS)
+    published = {arch for arch in ARCHS if arch != 'small_rw'}  # which is timm's
+    assert len(RELEASES) == 10 and {release.arch for release in RELEASES.values()} == published
     for name, release in RELEASES.items():
         pattern = rf'https://github\.com/mmaaz60/EdgeNeXt/.*/v1\.\d+/edgenext_{name}\.pth'
         assert re.fullmatch(pattern, release.url, re.I)

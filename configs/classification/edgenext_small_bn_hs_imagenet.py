@@ -1,0 +1,3 @@
+_base_ = 'edgenext_small_imagenet.py'
+
+model = dict(backbone=dict(arch='small_bn_hs'), head=dict(bn_hs=True))

@@ -1,0 +1,59 @@
+"""Classification data that say what is wrong with them."""
+
+import os
+import os.path as osp
+
+from mmpretrain.datasets import CustomDataset as MMPretrainCustomDataset
+from mmpretrain.datasets import ImageNet as MMPretrainImageNet
+
+from ..errors import InputError
+from ..registry import DATASETS
+from .checks import CheckedDataset, require_file, require_folder
+
+
+class _CheckedClsDataset(CheckedDataset):
+    remedy = (
+        'Set data_root, data_prefix and ann_file of the data set. For the configs of the '
+        'repository set the environment variable IMAGENET_ROOT to the folder that holds train/ '
+        'and val/, or draw demo data: python tools/make_demo_data.py'
+    )
+
+    def load_data_list(self):
+        self.check_data_root()
+        if self.img_prefix:
+            require_folder('image folder', self.img_prefix, self.remedy)
+        if self.ann_file:
+            require_file('list of images', self.ann_file, self.remedy)
+        elif self.with_label:
+            self._check_folders()
+        return super().load_data_list()
+
+    def _check_folders(self):
+        folders = [entry.name for entry in os.scandir(self.img_prefix) if entry.is_dir()]
+        classes = self.metainfo.get('classes')
+        if not folders or (classes and len(folders) != len(classes)):
+            raise InputError(
+                f'{self.img_prefix} has {len(folders)} folders, and there is one for each of the '
+                f'{len(classes) if classes else ""} classes: sort the images into folders, give a '
+                'list of images as ann_file, or set metainfo.classes'
+            )
+        for folder in folders:
+            if not any(files for _, _, files in os.walk(osp.join(self.img_prefix, folder))):
+                raise InputError(
+                    f'{osp.join(self.img_prefix, folder)} is empty: put images there, or remove it'
+                )
+
+
+@DATASETS.register_module()
+class CustomDataset(_CheckedClsDataset, MMPretrainCustomDataset):
+    """mmpretrain's CustomDataset, which checks its files and names the one at fault.
+
+    Raises:
+        InputError: if the data root, the image folder or the list of images is missing, if the
+            folders are not those of the classes, or if an image cannot be read.
+    """
+
+
+@DATASETS.register_module()
+class ImageNet(_CheckedClsDataset, MMPretrainImageNet):
+    """mmpretrain's ImageNet with the checks of :class:`CustomDataset`."""

@@ -1,0 +1,87 @@
+"""Samplers."""
+
+import math
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from ..errors import InputError
+from ..registry import DATA_SAMPLERS
+
+
+class SizedIndex(int):
+    """The index of a sample that also says how large its image is to be.
+
+    Data sets of mmengine hand it to their transforms as ``results['sample_idx']``.
+
+    Args:
+        index (int): of the sample.
+        size (int): sides of the image in pixels.
+    """
+
+    def __new__(cls, index, size):
+        self = super().__new__(cls, index)
+        self.size = size
+        return self
+
+    def __reduce__(self):
+        return type(self), (int(self), self.size)
+
+
+@DATA_SAMPLERS.register_module()
+class MultiScaleBatchSampler(Sampler):
+    """Batches whose images differ in size from batch to batch, at equal numbers of pixels.
+
+    As in MobileViT (arXiv 2110.02178, appendix B): the smaller the images, the more are in a batch.
+    In an epoch each size has equally many batches, in an order that depends on the seed and the
+    epoch, and the samples that do not suffice for one batch more of each size come in batches of
+    the base size. So all epochs have equally many batches. The last one is filled with samples
+    from the beginning of the epoch. Processes have the same sizes in the same steps.
+
+    Goes with :class:`~edgenext_mm.datasets.transforms.MultiScaleRandomResizedCrop`, and with
+    :class:`~edgenext_mm.engine.hooks.ResumeEpochHook` for runs that go on in the middle of an
+    epoch.
+
+    Args:
+        sampler (Sampler): of the samples of this process; one of mmengine's, with ``seed``,
+            ``epoch`` and the same length in all processes.
+        batch_size (int): images of the base size in a batch.
+        base_size (int): sides of these images in pixels. Defaults to 256.
+        sizes (Sequence[int]): sides of images in pixels. Defaults to 160 to 320 in steps of 32.
+
+    Raises:
+        InputError: if no image of the largest size fits into a batch.
+    """
+
+    def __init__(self, sampler, batch_size, base_size=256, sizes=(160, 192, 224, 256, 288, 320)):
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.base_size = base_size
+        self.batch_sizes = {size: round(batch_size * (base_size / size) ** 2) for size in sizes}
+        if min(self.batch_sizes.values()) < 1:
+            raise InputError(
+                f'a batch of {batch_size} images of {base_size} pixels has less than one of '
+                f'{max(sizes)} pixels: raise batch_size, or lower sizes of the batch_sampler'
+            )
+        self.done = 0  # batches of the next epoch to leave out
+
+    def _sizes(self):
+        """Return the sizes of an epoch's batches in their order."""
+        rounds, rest = divmod(len(self.sampler), sum(self.batch_sizes.values()))
+        sizes = [*self.batch_sizes] * rounds
+        sizes += [self.base_size] * math.ceil(rest / self.batch_size)
+        rng = np.random.default_rng([self.sampler.seed, self.sampler.epoch])
+        return rng.permutation(sizes).tolist()
+
+    def __len__(self):
+        return len(self._sizes())
+
+    def __iter__(self):
+        indices = [*self.sampler]
+        begin, done, self.done = 0, self.done, 0
+        for step, size in enumerate(self._sizes()):
+            end = begin + self.batch_sizes.get(size, self.batch_size)
+            if step >= done:
+                batch = [indices[i % len(indices)] for i in range(begin, end)]
+                yield [SizedIndex(index, size) for index in batch]
+            begin = end

@@ -1,0 +1,230 @@
+"""The classifiers of the configs against the reference, timm and mmpretrain."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn as nn
+from conftest import CLS_CONFIGS
+from golden import image, randomize, tensor_for
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import load_checkpoint
+from mmpretrain.models import EdgeNeXt as MMPretrainEdgeNeXt
+from mmpretrain.models import ImageClassifier
+from mmpretrain.structures import DataSample
+from safetensors.torch import load_file
+
+from edgenext_mm.checkpoint.convert import convert
+from edgenext_mm.errors import InputError
+from edgenext_mm.models import ARCHS
+
+DATA = Path(__file__).parents[1] / 'data'
+REFERENCE_ARCHS = [arch for arch in ARCHS if arch != 'small_rw']
+CHANNELS = {arch: ARCHS[arch]['dims'][-1] for arch in ARCHS}
+
+
+def build(config, checkpoint=None, teacher=None, **settings):
+    cfg = Config.fromfile(CLS_CONFIGS / f'edgenext_{config}_imagenet.py')
+    cfg.merge_from_dict({'model': settings})
+    cfg = cfg.model
+    if teacher:
+        cfg.teacher = teacher
+    if checkpoint:
+        cfg.init_cfg = dict(type='Pretrained', checkpoint=str(checkpoint))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg)
+    model.init_weights()
+    return model.eval()
+
+
+def reference_state(arch):
+    keys = json.loads((DATA / 'keys.json').read_text())[f'edgenext_{arch}']
+    return {k: torch.from_numpy(np.asarray(tensor_for(k, shape))) for k, shape in keys.items()}
+
+
+@pytest.mark.parametrize('arch', REFERENCE_ARCHS)
+def test_reproduces_reference(arch, tmp_path):
+    path = tmp_path / 'reference.pth'
+    state = reference_state(arch)
+    torch.save({'model_ema': state, 'epoch': 299}, path)
+    with np.load(DATA / 'edgenext_golden.npz') as golden, torch.no_grad():
+        expected = torch.from_numpy(golden[f'edgenext_{arch}/logits'])
+        logits = build(arch, path)(torch.from_numpy(image()))
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+    convert(str(path), str(tmp_path / 'ours.pth'), 'edgenext_mm')
+    convert(str(tmp_path / 'ours.pth'), str(tmp_path / 'back.pth'), 'reference')
+    back = torch.load(tmp_path / 'back.pth')['model']
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], value) for key, value in state.items())
+
+
+class TimmPeer:
+    archs = ('xx_small', 'x_small', 'small', 'base', 'small_rw')
+
+    @staticmethod
+    def build(arch):
+        return timm.create_model(f'edgenext_{arch}')
+
+    @staticmethod
+    def state(content):
+        return content
+
+
+class MMPretrainPeer:
+    archs = ('xx_small', 'x_small', 'small', 'base')
+
+    @staticmethod
+    def build(arch):
+        model = ImageClassifier(
+            backbone=MMPretrainEdgeNeXt(arch.replace('_', '')),
+            head=dict(type='LinearClsHead', in_channels=CHANNELS[arch], num_classes=1000),
+        )
+        for module in model.modules():
+            if isinstance(module, nn.LayerNorm):
+                # mmpretrain leaves 1e-5 in the SDTA encoders and before the head, where the
+                # reference, whose weights it publishes, has 1e-6.
+                module.eps = 1e-6
+        return model
+
+    @staticmethod
+    def state(content):
+        return content['state_dict']
+
+
+@pytest.mark.parametrize(
+    ('name', 'peer', 'arch'),
+    [
+        (name, peer, arch)
+        for name, peer in (('timm', TimmPeer), ('mmpretrain', MMPretrainPeer))
+        for arch in peer.archs
+    ],
+)
+def test_equals_peer(name, peer, arch, tmp_path):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        theirs = randomize(peer.build(arch))
+    for key, value in theirs.state_dict().items():
+        if 'gamma' in key:
+            value.fill_(0.5)
+    path = tmp_path / 'theirs.pth'
+    torch.save(theirs.state_dict(), path)
+    x = torch.randn(2, 3, 96, 160)
+    ours = build(
+        'small' if arch == 'small_rw' else arch,
+        path,
+        backbone=dict(arch=arch),
+        head=dict(in_channels=CHANNELS[arch]),
+    )
+    with torch.no_grad():
+        expected, logits = theirs(x), ours(x)
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+    torch.save(ours.state_dict(), tmp_path / 'ours.pth')
+    assert convert(str(tmp_path / 'ours.pth'), str(tmp_path / 'back.pth'), name) == (arch, True)
+    back = peer.state(torch.load(tmp_path / 'back.pth'))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        again = peer.build(arch)
+    again.load_state_dict(back, strict=True)
+    assert all(torch.equal(again.state_dict()[k], v) for k, v in theirs.state_dict().items())
+
+
+def test_convert_command_line(run_tool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('EDGENEXT_CHECKPOINT_DIR', str(tmp_path))
+    state = reference_state('xx_small')
+    torch.save({'model': state}, tmp_path / 'edgenext_xx_small.pth')
+    out = tmp_path / 'small.safetensors'
+    run_tool('convert_checkpoint.py', 'edgenext://xx_small', out, '--to', 'safetensors')
+    assert capsys.readouterr().out == f'wrote xx_small with a classifier to {out}\n'
+    assert torch.equal(load_file(out)['head.fc.weight'], state['head.weight'])
+    build('xx_small', out)
+    with pytest.raises(SystemExit, match='safetensors file is written with --to safetensors'):
+        run_tool('convert_checkpoint.py', out, tmp_path / 'a.pth', '--to', 'safetensors')
+
+    backbone = {f'backbone.{k}': v for k, v in state.items() if not k.startswith(('norm', 'head'))}
+    torch.save(backbone | {'bbox_head.weight': torch.ones(2)}, tmp_path / 'detector.pth')
+    out = tmp_path / 'timm.pth'
+    run_tool('convert_checkpoint.py', tmp_path / 'detector.pth', out, '--to', 'timm')
+    assert capsys.readouterr().out == f'wrote xx_small without a classifier to {out}\n'
+    result = timm.create_model('edgenext_xx_small', num_classes=0).load_state_dict(
+        torch.load(out), strict=False
+    )
+    assert not result.unexpected_keys
+    assert set(result.missing_keys) == {'head.norm.weight', 'head.norm.bias'}
+
+    del backbone['backbone.stages.0.0.gamma']
+    torch.save(backbone, tmp_path / 'part.pth')
+    with pytest.raises(SystemExit, match='is not a whole xx_small: 1 of its tensors are missing'):
+        run_tool('convert_checkpoint.py', tmp_path / 'part.pth', out, '--to', 'timm')
+    torch.save({'weight': torch.ones(2)}, tmp_path / 'other.pth')
+    with pytest.raises(SystemExit, match='does not hold one of xx_small, x_small'):
+        run_tool('convert_checkpoint.py', tmp_path / 'other.pth', out, '--to', 'timm')
+
+
+def test_all_or_nothing(tmp_path):
+    path = tmp_path / 'reference.pth'
+    state = reference_state('xx_small')
+    torch.save({'state_dict': state}, path)
+
+    def fails(config, **settings):
+        for load in (
+            lambda: build(config, path, **settings),
+            lambda: load_checkpoint(build(config, **settings), str(path)),
+        ):
+            with pytest.raises(InputError, match='does not fit this model') as error:
+                load()
+        return str(error.value)
+
+    assert 'The checkpoint is xx_small, the model is x_small' in fails('x_small')
+    text = fails('xx_small', head=dict(num_classes=6))
+    assert 'head.fc.weight ((1000, 168) in the checkpoint, (6, 168) in the model)' in text
+    assert 'For a new head, let only the backbone load the checkpoint' in text
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    model = build('xx_small', head=dict(num_classes=6), backbone=dict(init_cfg=init_cfg))
+    assert torch.equal(model.backbone.stages[0][0].gamma, state['stages.0.0.gamma'])
+
+    model = build('xx_small')
+    load_checkpoint(model, str(path))  # as load_from does
+    assert torch.equal(model.head.fc.weight, state['head.weight'])
+    build('xx_small').load_state_dict(model.state_dict())
+
+
+def test_learns_from_teacher():
+    """The divergence by its definition; the teacher has other inputs and is nowhere saved."""
+    teacher = dict(
+        type='ImageClassifier',
+        backbone=dict(type='MobileNetV2'),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', in_channels=1280, num_classes=1000),
+        data_preprocessor=dict(mean=[127.5] * 3, std=[100.0] * 3, to_rgb=False),
+    )
+    student = build(
+        'small_usi', teacher=teacher, backbone=dict(arch='xx_small'), head=dict(in_channels=168)
+    )
+    pixels = torch.rand(2, 3, 64, 64) * 255
+    samples = [DataSample().set_gt_label(3), DataSample().set_gt_label(7)]
+    data = student.data_preprocessor(dict(inputs=pixels, data_samples=samples), training=True)
+    inputs, scores = (
+        data['inputs'],
+        torch.stack([sample.gt_score for sample in data['data_samples']]),
+    )
+    losses = student.loss(**data)
+    with torch.no_grad():
+        mixed = inputs * student.data_preprocessor.std + student.data_preprocessor.mean
+        p = student.teacher((mixed.flip(1) - 127.5) / 100).softmax(1)
+        log_q = student(inputs).log_softmax(1)
+        divergence = (p * (p.log() - log_q)).sum(1).mean()
+    torch.testing.assert_close(losses['loss_distill'], 5 * divergence)
+    torch.testing.assert_close(losses['loss'], -(scores * log_q).sum(1).mean())
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in student.parameters())
+    assert all(p.grad is None for p in student.teacher.parameters())
+    assert not any('teacher' in key for key in student.state_dict())
+
+    student.teacher_cfg = dict(teacher, head=dict(teacher['head'], num_classes=10))
+    del student.teacher
+    with pytest.raises(InputError, match=r'has 10 classes and model\.head has 1000'):
+        student.loss(**data)

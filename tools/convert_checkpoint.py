@@ -1,0 +1,29 @@
+"""Convert an EdgeNeXt checkpoint of any family to the names of another."""
+
+import argparse
+
+from edgenext_mm.checkpoint.convert import SAFETENSORS, convert
+from edgenext_mm.checkpoint.families import FAMILIES
+from edgenext_mm.errors import exit_on_input_error
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'checkpoint', metavar='SRC', help='file, URL, or a short name such as edgenext://small'
+    )
+    parser.add_argument('out', metavar='DST', help='file to write')
+    parser.add_argument(
+        '--to',
+        required=True,
+        choices=[*FAMILIES, SAFETENSORS],
+        help='whose names; safetensors are those of edgenext_mm in a .safetensors file',
+    )
+    args = parser.parse_args()
+    arch, has_head = convert(args.checkpoint, args.out, args.to)
+    print(f'wrote {arch} {"with" if has_head else "without"} a classifier to {args.out}')
+
+
+if __name__ == '__main__':
+    with exit_on_input_error():
+        main()
