@@ -5,11 +5,14 @@ Maps are NCHW tensors that the blocks leave in channels-last memory: a map and i
 """
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
+
+from .ops import act_pointwise, add, pointwise
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -59,26 +62,41 @@ class FourierPositionEncoding(nn.Module):
         self.token_projection = nn.Conv2d(2 * hidden_dim, dim, 1)
 
     def _axis(self, size, like):
-        """Return the encoding of positions 1..size on one axis, shape (size, hidden_dim)."""
-        position = torch.arange(1, size + 1, device=like.device, dtype=torch.float32)
-        position = 2 * math.pi * position / (size + 1e-6)
-        exponent = torch.arange(0, self.hidden_dim, 2, device=like.device) / self.hidden_dim
-        angle = position[:, None] / self.temperature**exponent
-        return torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1).to(like.dtype)
+        """Return the encoding of positions 1..size on one axis, shape (hidden_dim, size)."""
+        if torch.compiler.is_compiling():
+            return _sines(size, self.hidden_dim, self.temperature, like.device).to(like.dtype)
+        return _cached_sines(size, self.hidden_dim, self.temperature, like.device, like.dtype)
 
     def forward(self, height, width):
         """Return the encoding of a map of this size, shape (1, dim, height, width)."""
-        weight = self.token_projection.weight
-        y = self._axis(height, weight)[:, None].expand(-1, width, -1)
-        x = self._axis(width, weight)[None].expand(height, -1, -1)
-        return self.token_projection(torch.cat((y, x), dim=2).permute(2, 0, 1)[None])
+        # The projection of (y, x) is the sum of what it makes of y and of x: one line for each.
+        weight = self.token_projection.weight.flatten(1)
+        to_y, to_x = weight.split(self.hidden_dim, dim=1)
+        y = to_y @ self._axis(height, weight) + self.token_projection.bias[:, None]
+        x = to_x @ self._axis(width, weight)
+        # Added with the channels last, as the map has them.
+        return (y.t()[:, None] + x.t()).permute(2, 0, 1)[None]
+
+
+def _sines(size, hidden_dim, temperature, device):
+    position = torch.arange(1, size + 1, device=device, dtype=torch.float32)
+    position = 2 * math.pi * position / (size + 1e-6)
+    exponent = torch.arange(0, hidden_dim, 2, device=device) / hidden_dim
+    angle = position / temperature ** exponent[:, None]
+    return torch.stack((angle.sin(), angle.cos()), dim=1).flatten(0, 1)
+
+
+@lru_cache(maxsize=64)
+def _cached_sines(size, hidden_dim, temperature, device, dtype):
+    with torch.inference_mode(False), torch.no_grad():  # for use in training as well
+        return _sines(size, hidden_dim, temperature, device).to(dtype)
 
 
 class CrossCovarianceAttention(nn.Module):
     """Attention between channels, linear in the number of tokens (XCiT, arXiv 2106.09681).
 
     Args:
-        dim (int): channels of the tokens, a multiple of ``num_heads``.
+        dim (int): channels of the map, a multiple of ``num_heads``.
         num_heads (int): channels are split into this many groups that attend within themselves.
     """
 
@@ -89,13 +107,34 @@ class CrossCovarianceAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x):
-        """Map tokens (B, N, dim) to tokens of the same shape."""
-        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 4, 1)  # each (B, heads, dim / heads, N)
-        attn = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
-        attn = (attn * self.temperature).softmax(dim=-1)
-        return self.proj((attn @ v).permute(0, 3, 1, 2).flatten(2))
+    def forward(self, x, gamma=None):
+        """Map (N, dim, H, W) to a map of the same shape, scaled by gamma, both channels-last."""
+        dim = x.shape[1]
+        qk = pointwise(x, self.qkv.weight[: 2 * dim], self.qkv.bias[: 2 * dim])
+        v = pointwise(x, self.qkv.weight[2 * dim :], self.qkv.bias[2 * dim :])
+        qk = qk.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 2 * dim)
+        # The norms of q and k go to the small attention matrix, not to all of their tokens.
+        norms = torch.linalg.vector_norm(qk, dim=1).clamp(min=1e-12)
+        norms = norms.unflatten(1, (2, self.num_heads, -1))
+        q, k = qk.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attn = q.transpose(-2, -1) @ k  # (N, heads, dim / heads, dim / heads)
+        scale = self.temperature / (norms[:, 0, :, :, None] * norms[:, 1, :, None])
+        attn = (attn * scale).softmax(dim=-1)
+        # So does the projection, which then maps the values at once.
+        weight, bias = _scaled(self.proj, gamma)
+        weight = weight.unflatten(1, (self.num_heads, -1)).transpose(0, 1) @ attn
+        weight = weight.transpose(1, 2).flatten(2)  # (N, dim, dim)
+        if len(x) == 1:
+            return pointwise(v, weight[0], bias)
+        out = torch.baddbmm(bias, v.permute(0, 2, 3, 1).flatten(1, 2), weight.transpose(1, 2))
+        return out.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _scaled(linear, gamma):
+    """Return weight and bias of a linear layer whose output is scaled, channel by channel."""
+    if gamma is None:
+        return linear.weight, linear.bias
+    return gamma[:, None] * linear.weight, gamma * linear.bias
 
 
 class _Encoder(nn.Module):
@@ -126,13 +165,10 @@ class _Encoder(nn.Module):
             return nn.Parameter(torch.full((dim,), float(self.layer_scale)))
         return None
 
-    def _residual(self, x, gamma):
-        return self.drop_path(x if gamma is None else gamma * x)
-
     def _mlp(self, x):
-        x = self.norm(x).permute(0, 2, 3, 1)
-        x = self.pwconv2(self.act(self.pwconv1(x)))
-        return self._residual(x, self.gamma).permute(0, 3, 1, 2)
+        x = pointwise(self.norm(x), self.pwconv1.weight, self.pwconv1.bias)
+        x = act_pointwise(x, self.act, *_scaled(self.pwconv2, self.gamma))
+        return self.drop_path(x)
 
 
 class ConvEncoder(_Encoder):
@@ -156,7 +192,7 @@ class ConvEncoder(_Encoder):
 
     def forward(self, x):
         y = self.dwconv(x)
-        return (y if self.starts_stage else x) + self._mlp(y)
+        return add(y if self.starts_stage else x, self._mlp(y))
 
 
 class SDTAEncoder(_Encoder):
@@ -195,19 +231,15 @@ class SDTAEncoder(_Encoder):
             outs.append(conv(group + outs[-1] if outs else group))
         return torch.cat((*outs, last), dim=1)
 
-    def _attention(self, x):
-        tokens = x.permute(0, 2, 3, 1)
-        out = self.xca(tokens.flatten(1, 2)).view(tokens.shape)
-        return self._residual(out, self.gamma_xca).permute(0, 3, 1, 2)
-
     def forward(self, x):
         y = self._multi_scale(x)
         if self.normalized_shortcut:
             y = self.norm_xca(y)
         if self.pos_embd is not None:
             y = y + self.pos_embd(*y.shape[2:])
-        y = y + self._attention(y if self.normalized_shortcut else self.norm_xca(y))
-        return x + self._mlp(y)
+        tokens = y if self.normalized_shortcut else self.norm_xca(y)
+        y = add(y, self.drop_path(self.xca(tokens, self.gamma_xca)))
+        return add(x, self._mlp(y))
 
 
 def _depthwise(in_channels, out_channels, kernel_size, dilation, bias, stride=1):
