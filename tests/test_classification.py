@@ -1,15 +1,26 @@
 """Classification from end to end: the repository's tools and mmpretrain's APIs on drawn objects."""
 
 import json
+import re
+import shutil
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
-from conftest import CLS_CONFIGS, ROOT, start_process
+from conftest import CLS_CONFIGS, CONFIGS, ROOT, start_process
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS, DefaultScope
 from mmpretrain import ImageClassificationInferencer
+from PIL import Image
+from torchvision import transforms
 
 from edgenext_mm.checkpoint.convert import convert
+from edgenext_mm.datasets import CustomDataset, ImageNet, MultiScaleRandomResizedCrop
 from edgenext_mm.datasets.demo import make_demo_data
 from edgenext_mm.engine.logs import read_scalars
+from edgenext_mm.errors import InputError
 
 DEMO = CLS_CONFIGS / 'edgenext_xx_small_demo.py'
 CHANCE = 100 / 6
@@ -62,16 +73,19 @@ def test_evaluates_by_short_name(trained, data, tmp_path, monkeypatch):
     (result,) = work_dir.glob('*/*.json')
     accuracy = read_scalars(trained)[1][2]['accuracy/top1']
     assert json.loads(result.read_text())['accuracy/top1'] == pytest.approx(accuracy)
-    assert list(pictures.iterdir())
+    drawn = (data / 'imagenet/meta/val.txt').read_text().splitlines()
+    assert len(list(pictures.iterdir())) == len(drawn)
 
 
 def test_inferencer(trained, data):
-    inferencer = ImageClassificationInferencer(
-        str(DEMO), str(trained / 'epoch_2.pth'), device='cpu', classes=None
-    )
     lines = (data / 'imagenet/meta/train.txt').read_text().splitlines()[:200]
     paths, labels = zip(*(line.rsplit(' ', 1) for line in lines), strict=True)
-    results = inferencer([f'{data}/imagenet/train/{path}' for path in paths], batch_size=50)
+    # Other tests of this process leave other libraries' scopes behind.
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        inferencer = ImageClassificationInferencer(
+            str(DEMO), str(trained / 'epoch_2.pth'), device='cpu'
+        )
+        results = inferencer([f'{data}/imagenet/train/{path}' for path in paths], batch_size=50)
     hits = [r['pred_label'] == int(label) for r, label in zip(results, labels, strict=True)]
     assert 100 * sum(hits) / len(hits) > 2 * CHANCE
     assert results[0]['pred_class'] in inferencer.classes
@@ -101,7 +115,11 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=2,
     dataset=dict(
+        _delete_=True,
         type='edgenext_mm.CustomDataset',
+        data_root=_base_.data_root,
+        data_prefix='train',
+        pipeline=_base_.train_pipeline,
         metainfo=dict(classes=classes),
         ann_file='meta/train.txt',
         indices=32,
@@ -117,3 +135,87 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None))
     assert len(losses) == 4 and min(losses) > 0
     saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)['state_dict']
     assert not any('teacher' in key for key in saved)
+
+
+def test_evaluates_files_of_others(trained, data, tmp_path):
+    """The averaged weights of a training checkpoint of timm, with augmented tests."""
+    convert(str(trained / 'epoch_2.pth'), str(tmp_path / 'timm.pth'), 'timm')
+    weights = torch.load(tmp_path / 'timm.pth')
+    noise = {key: torch.randn_like(value) for key, value in weights.items()}
+    torch.save({'state_dict': noise, 'state_dict_ema': weights}, tmp_path / 'timm.pth')
+    run(
+        *('test.py', DEMO, tmp_path / 'timm.pth', '--work-dir', tmp_path / 'work', '--tta'),
+        cwd=tmp_path,
+        data=data,
+    )
+    (result,) = (tmp_path / 'work').glob('*/*.json')
+    accuracy = read_scalars(trained)[1][2]['accuracy/top1']
+    assert json.loads(result.read_text())['accuracy/top1'] > accuracy - 10
+
+
+def test_refuses_short_names_for_other_networks(run_tool):
+    config = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
+    with pytest.raises(SystemExit, match='edgenext://xx_small is a classifier'):
+        run_tool('test.py', config, 'edgenext://xx_small')
+
+
+def test_checks_data(run_tool, data, tmp_path, capsys):
+    def check(**changes):
+        for name, text in changes.items():
+            (tmp_path / 'imagenet/meta' / f'{name}.txt').write_text(text)
+        run_tool('check_dataset.py', DEMO, '--processes', 1, data_root=tmp_path)
+        return capsys.readouterr().out
+
+    shutil.copytree(data / 'imagenet', tmp_path / 'imagenet')
+    lines = (tmp_path / 'imagenet/meta/val.txt').read_text().splitlines(keepends=True)
+    boats = sum(line.startswith('boat') for line in lines)
+    assert f'| boat | {boats} |' in check()
+    for line in ('boat/1.jpg', 'boat/1.jpg x', 'boat/1.jpg 6'):
+        with pytest.raises(SystemExit, match=f"val.txt has the line '{line}', which is not a path"):
+            check(val=f'{lines[0]}{line}\n')
+    with pytest.raises(SystemExit, match=r'meta/val\.txt is empty'):
+        check(val='')
+    path = tmp_path / 'imagenet/val' / lines[0].rpartition(' ')[0]
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(SystemExit, match=re.escape(f'{path} cannot be read as an image')):
+        check(val=lines[0])
+
+
+def test_checks_folders(tmp_path):
+    build = partial(CustomDataset, data_root=str(tmp_path), data_prefix='train', pipeline=[])
+    with pytest.raises(InputError, match='train is missing or empty'):
+        build()
+    folder = tmp_path / 'train' / 'cat'
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match='train/cat is empty'):
+        build()
+    (folder / 'one.jpg').write_bytes(b'')
+    assert build().metainfo['classes'] == ('cat',)
+    with pytest.raises(InputError, match='has 1 folders, and there is one for each of the 1000'):
+        ImageNet(data_root=str(tmp_path), split='train', pipeline=[])
+
+
+def test_wants_its_sampler():
+    with pytest.raises(InputError, match='needs batch_sampler='):
+        MultiScaleRandomResizedCrop().transform({'sample_idx': 3})
+
+
+@pytest.mark.parametrize(('config', 'short_side'), [('small', 292), ('base_usi', 269)])
+def test_evaluation_crop(config, short_side):
+    """As torchvision makes it, with the bicubic filter of Pillow."""
+    cfg = Config.fromfile(CLS_CONFIGS / f'edgenext_{config}_imagenet.py')
+    pixels = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
+    image = Image.fromarray(pixels).resize((500, 375), Image.BICUBIC)
+    expected = transforms.Compose(
+        [
+            transforms.Resize(short_side, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(256),
+            transforms.PILToTensor(),
+        ]
+    )(image)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        pipeline = Compose(cfg.test_pipeline[1:])
+        aug = TRANSFORMS.build(cfg.tta_pipeline[1])
+    results = {'img': np.asarray(image)[..., ::-1], 'ori_shape': (375, 500)}
+    assert torch.equal(pipeline(dict(results))['inputs'].flip(0), expected)
+    assert torch.equal(aug(dict(results))['inputs'][0].flip(0), expected)

@@ -35,13 +35,13 @@ def show_predictions(cfg, args):
         hook.update(draw=True, interval=1)  # mmseg 1.2.2 skips images in tests as well
         cfg.visualizer.save_dir = args.show_dir
     else:
-        hook.update(enable=True, out_dir=args.show_dir)
+        hook.update(enable=True, interval=1, out_dir=args.show_dir)
 
 
 def main():
     args = parse_args()
     cfg = load_runner_config(args)
-    cfg.load_from = check_checkpoint(args.checkpoint)
+    cfg.load_from = check_checkpoint(args.checkpoint, cfg)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out} is not the name of a .pkl file')
     if args.show or args.show_dir:

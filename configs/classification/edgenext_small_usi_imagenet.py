@@ -5,6 +5,7 @@ model = dict(
     type='edgenext_mm.DistilledEdgeNeXtClassifier',
     # USI's own is TResNet-L; any name of mmpretrain.list_models() with ImageNet's classes will do.
     teacher='convnext-base_in21k-pre_3rdparty_in1k',
+    backbone=dict(drop_path_rate=0.0),
     head=dict(loss=dict(_delete_=True, type='CrossEntropyLoss', use_soft=True)),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
 )
@@ -28,6 +29,13 @@ train_dataloader = dict(
     batch_sampler=None,
     dataset=dict(pipeline=train_pipeline),
 )
+tta_pipeline = [
+    _base_.load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[[test_pipeline[1]], [test_pipeline[2]], _base_.flips, [_base_.pack_inputs]],
+    ),
+]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 

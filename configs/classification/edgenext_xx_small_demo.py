@@ -27,6 +27,13 @@ test_pipeline = [
     dict(type='Resize', scale=(64, 64), backend='pillow', interpolation='bicubic'),
     _base_.pack_inputs,
 ]
+tta_pipeline = [
+    _base_.load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[[test_pipeline[1]], _base_.flips, [_base_.pack_inputs]],
+    ),
+]
 train_pipeline = [
     _base_.load_image,
     dict(_base_.random_crop, crop_ratio_range=(0.5, 1.0)),
@@ -38,16 +45,25 @@ train_dataloader = dict(
     num_workers=2,
     batch_sampler=dict(base_size=64, sizes=(48, 64, 80)),
     dataset=dict(
+        _delete_=True,
         type=dataset_type,
-        metainfo=metainfo,
+        data_root=_base_.data_root,
+        data_prefix='train',
         ann_file='meta/train.txt',
+        metainfo=metainfo,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     num_workers=2,
     dataset=dict(
-        type=dataset_type, metainfo=metainfo, ann_file='meta/val.txt', pipeline=test_pipeline
+        _delete_=True,
+        type=dataset_type,
+        data_root=_base_.data_root,
+        data_prefix='val',
+        ann_file='meta/val.txt',
+        metainfo=metainfo,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

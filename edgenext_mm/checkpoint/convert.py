@@ -4,6 +4,7 @@ from io import BytesIO
 
 import safetensors.torch
 import torch
+import torch.nn as nn
 
 from ..engine.backends import AtomicLocalBackend
 from ..errors import InputError
@@ -14,8 +15,11 @@ from .pretrained import arch_of, backbone_shapes, check_shapes, find_weights
 SAFETENSORS = 'safetensors'
 # Where a family's loader looks for the weights; timm's takes them as they are.
 _WRAPPERS = {'edgenext_mm': 'state_dict', 'reference': 'model', 'mmpretrain': 'state_dict'}
-_HEAD = {f'head.{layer}.{key}' for layer in ('norm', 'fc') for key in ('weight', 'bias')} | {
-    f'head.norm.{key}' for key in ('running_mean', 'running_var', 'num_batches_tracked')
+# The published networks that a family has no class for.
+_LACKS = {
+    'reference': ('small_rw',),
+    'timm': ('_bn_hs',),
+    'mmpretrain': ('_bn_hs', 'small_rw'),
 }
 
 
@@ -35,8 +39,9 @@ def convert(checkpoint, out, to):
         tuple[str, bool]: the arch, and whether there is a head.
 
     Raises:
-        InputError: if the checkpoint cannot be read, or if its backbone is not one of the published
-            networks as a whole; if ``to`` and the suffix of ``out`` differ on the format.
+        InputError: if the checkpoint cannot be read, or if its backbone, or its head if it has one,
+            is not that of one of the published networks as a whole; if the other implementation
+            lacks the network; if ``to`` and the suffix of ``out`` differ on the format.
     """
     if (to == SAFETENSORS) != out.endswith(f'.{SAFETENSORS}'):
         raise InputError(
@@ -44,26 +49,44 @@ def convert(checkpoint, out, to):
         )
     from ..models.edgenext import ARCHS  # which imports from this package
 
-    names = {key for arch in ARCHS for key in backbone_shapes(arch)} | _HEAD
+    names = {key for arch in ARCHS for key in backbone_shapes(arch)}
+    names |= {key for arch in ARCHS for key in _head_shapes(arch, 1)}
     found = find_weights(read_checkpoint(checkpoint), names, checkpoint)
-    body = {
+    state = {
         key: value
         for key, value in found.items()
-        if key.startswith(BACKBONE) and not key.startswith(f'{BACKBONE}out_norms.')
+        if key in names
+        or (key.startswith(BACKBONE) and not key.startswith(f'{BACKBONE}out_norms.'))
     }
-    arch = arch_of({key: value.shape for key, value in body.items()})
+    arch = arch_of({key: value.shape for key, value in state.items()})
     if arch is None:
         raise InputError(f'{checkpoint} does not hold one of {", ".join(ARCHS)}')
-    check_shapes(body, backbone_shapes(arch), f'{checkpoint} is not a whole {arch}')
-    head = {key: value for key, value in found.items() if key in _HEAD}
+    if arch.endswith(_LACKS.get(to, ())):
+        raise InputError(f'{checkpoint} is {arch}, which {to} does not have')
+    expected = backbone_shapes(arch)
+    has_head = any(key.startswith('head.fc.') for key in state)
+    if has_head:
+        expected |= _head_shapes(arch, len(state.get('head.fc.weight', ())))
+    else:  # a norm that timm and mmpretrain have without a classifier goes with that
+        state = {key: value for key, value in state.items() if key.startswith(BACKBONE)}
+    check_shapes(state, expected, f'{checkpoint} is not a whole {arch}')
     if to == SAFETENSORS:
         content = safetensors.torch.save(
-            {key: value.clone().contiguous() for key, value in (body | head).items()}
+            {key: value.clone().contiguous() for key, value in state.items()}
         )
     else:
-        state = {rename(key, to): value for key, value in (body | head).items()}
+        state = {rename(key, to): value for key, value in state.items()}
         buffer = BytesIO()
         torch.save({_WRAPPERS[to]: state} if to in _WRAPPERS else state, buffer)
         content = buffer.getvalue()
     AtomicLocalBackend().put(content, out)
-    return arch, bool(head)
+    return arch, has_head
+
+
+def _head_shapes(arch, num_classes):
+    from ..models.edgenext import ARCHS
+
+    dim = ARCHS[arch]['dims'][-1]
+    norm = nn.BatchNorm2d(dim) if ARCHS[arch].get('bn_hs') else nn.LayerNorm(dim)
+    head = nn.ModuleDict({'norm': norm, 'fc': nn.Linear(dim, num_classes)})
+    return {f'head.{key}': value.shape for key, value in head.state_dict().items()}

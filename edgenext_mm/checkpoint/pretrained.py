@@ -151,9 +151,7 @@ def check_shapes(state, expected, problem):
             f'. The checkpoint is {theirs}, the model is {ours}: set arch={theirs!r}, or take '
             'another checkpoint'
         )
-    elif all(
-        key.startswith('head.fc.') for key, shape in expected.items() if got.get(key) != shape
-    ):
+    elif all(key.startswith('head.') for key, _ in got.items() ^ expected.items()):
         text += (
             '. For a new head, let only the backbone load the checkpoint: '
             'model.backbone.init_cfg instead of model.init_cfg or load_from'

@@ -24,9 +24,24 @@ class _CheckedClsDataset(CheckedDataset):
             require_folder('image folder', self.img_prefix, self.remedy)
         if self.ann_file:
             require_file('list of images', self.ann_file, self.remedy)
+            self._check_list()
         elif self.with_label:
             self._check_folders()
         return super().load_data_list()
+
+    def _check_list(self):
+        with open(self.ann_file) as file:
+            lines = [line.strip() for line in file if line.strip()]
+        if not lines:
+            raise InputError(f'the list of images {self.ann_file} is empty. {self.remedy}')
+        classes = self.metainfo.get('classes') or ()
+        for line in lines if self.with_label else ():
+            path, _, label = line.rpartition(' ')
+            if not path or not label.isdecimal() or (classes and int(label) >= len(classes)):
+                raise InputError(
+                    f'{self.ann_file} has the line {line!r}, which is not a path and the number of '
+                    f'a class from 0 to {len(classes) - 1 if classes else "..."}: correct the line'
+                )
 
     def _check_folders(self):
         folders = [entry.name for entry in os.scandir(self.img_prefix) if entry.is_dir()]

@@ -206,7 +206,8 @@ def _crop_list(out: Path, split: int) -> Path:
 
 
 def _crop_file(out: Path, split: int, index: int, name: str) -> Path:
-    return out / 'imagenet' / SPLITS[split] / name / f'{_image_id(split, index):012d}.jpg'
+    file_name = f'{_image_id(split, index):012d}_{name.replace(" ", "_")}.jpg'
+    return out / 'imagenet' / SPLITS[split] / name / file_name
 
 
 def _image_files(out: Path, split: int, index: int) -> list[Path]:

@@ -24,10 +24,10 @@ class Summary:
     Attributes:
         name (str): the split, such as 'train'.
         classes (tuple[str]): names of the classes.
-        task (str): 'boxes' or 'pixels', what is counted.
+        task (str): 'boxes', 'pixels' or 'images', what is counted.
         image_sizes (list): (height, width) of each image that could be read.
         images (ndarray): the number of images with each class.
-        counts (ndarray): the number of boxes or pixels of each class.
+        counts (ndarray): the number of boxes, pixels or images of each class.
         boxes (list): (class, side) of each box; side is the root of its area in pixels.
         problems (list[str]): what is wrong, with the file's name.
     """
@@ -67,7 +67,7 @@ class Summary:
         if self.task == 'pixels':
             shares = 100 * self.counts / max(self.counts.sum(), 1)
             columns['pixels (%)'] = [f'{share:.2f}' for share in shares]
-        else:
+        elif self.task == 'boxes':
             columns['boxes'] = self.counts
             labels, sides = np.transpose(self.boxes or np.zeros((0, 2)))
             for size, (least, below) in BOX_SIZES.items():
@@ -83,7 +83,7 @@ def summarize(cfg, processes=None):
     """Read every image and annotation of a config's training, validation and test data.
 
     Args:
-        cfg (Config): a config for mmdet or mmseg.
+        cfg (Config): a config for mmdet, mmseg or mmpretrain.
         processes (int): defaults to one per CPU.
 
     Returns:
@@ -182,6 +182,9 @@ def _inspect(index):
             return _inspect_mask(info, results)
         if 'gt_bboxes' in results:
             return _inspect_boxes(info, results)
+        if 'gt_label' in info:
+            counts = np.bincount([info['gt_label']], minlength=len(_dataset.metainfo['classes']))
+            return _Finding([], results['img_shape'], 'images', counts)
         return _Finding([], results['img_shape'])
     except InputError as error:
         return _Finding([str(error)])

@@ -51,13 +51,17 @@ def check_file(path):
     return path
 
 
-def check_checkpoint(checkpoint):
-    """Return the path of a checkpoint file, or a short name of a published one.
+def check_checkpoint(checkpoint, cfg):
+    """Return the path of a checkpoint file, or for a classifier a short name of a published one.
 
     Raises:
-        InputError: if there is no such file.
+        InputError: if there is no such file, or if a short name is for another network.
     """
-    return checkpoint if checkpoint.startswith(SCHEME) else check_file(checkpoint)
+    if not checkpoint.startswith(SCHEME):
+        return check_file(checkpoint)
+    if cfg.get('default_scope') != 'mmpretrain':
+        raise InputError(f'{checkpoint} is a classifier: give a checkpoint of tools/train.py')
+    return checkpoint
 
 
 def load_config(args):

@@ -2,8 +2,10 @@
 
 from mmengine.hooks import Hook
 
+from ..checkpoint.pretrained import fit
 from ..errors import InputError
 from ..registry import HOOKS
+from .samplers import MultiScaleBatchSampler
 
 
 @HOOKS.register_module()
@@ -25,10 +27,7 @@ class NumClassesCheckHook(Hook):
 
     def _check(self, runner, dataloader):
         classes = dataloader.dataset.metainfo.get('classes', ())
-        model = runner.model
-        while hasattr(model, 'module'):  # a wrapper, for several processes or for augmented tests
-            model = model.module
-        for name, module in model.named_modules():
+        for name, module in _unwrapped(runner.model).named_modules():
             # mmseg's segmentors repeat the number of their head; mmpretrain's losses may have None.
             num_classes = getattr(module, 'num_classes', None) or len(classes)
             if name and classes and num_classes != len(classes) and not name.endswith('rpn_head'):
@@ -44,11 +43,64 @@ class ResumeEpochHook(Hook):
     """Lets a run that resumes in the middle of an epoch see only the rest of its batches.
 
     For training by epochs with a :class:`~edgenext_mm.engine.samplers.MultiScaleBatchSampler`.
-    Checkpoints in the middle of an epoch come from a CheckpointHook with ``by_epoch=False``.
+    Checkpoints in the middle of an epoch come from a CheckpointHook with ``by_epoch=False``. What
+    was accumulated since the last step of the optimizer is lost with a run that stops.
+
+    Raises:
+        InputError: if the training data have another batch sampler, or if the checkpoint comes from
+            the middle of an epoch with another number of batches.
     """
 
+    progress = None
+    begin = 0
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        meta = checkpoint['meta']
+        done = meta['iter'] - self.begin if meta['epoch'] == runner.epoch else 0
+        checkpoint['epoch_progress'] = dict(done=done, batches=len(runner.train_dataloader))
+
+    def after_load_checkpoint(self, runner, checkpoint):
+        self.progress = checkpoint.get('epoch_progress')
+
     def before_train_epoch(self, runner):
-        dataloader = runner.train_dataloader
+        batch_sampler, batches = runner.train_dataloader.batch_sampler, len(runner.train_dataloader)
+        if not isinstance(batch_sampler, MultiScaleBatchSampler):
+            raise InputError(
+                "ResumeEpochHook needs batch_sampler=dict(type='edgenext_mm.MultiScaleBatchSampler'"
+                ') in train_dataloader: set it, or take the hook out of custom_hooks'
+            )
         # The loader was made before the checkpoint told the seed of the run.
-        dataloader.batch_sampler.sampler.seed = runner.seed
-        dataloader.batch_sampler.done = runner.iter - runner.epoch * len(dataloader)
+        batch_sampler.sampler.seed = runner.seed
+        if runner.iter > 0 and self.progress:  # after a resume, not with load_from
+            if self.progress['done'] and self.progress['batches'] != batches:
+                raise InputError(
+                    f'the checkpoint is from the middle of an epoch of {self.progress["batches"]} '
+                    f'batches, and an epoch now has {batches}: resume with the batch size and the '
+                    'number of processes that it had, or from a checkpoint of the end of an epoch'
+                )
+            batch_sampler.done = self.progress['done']
+        self.progress = None
+        self.begin = runner.iter - batch_sampler.done
+
+
+@HOOKS.register_module()
+class PretrainedHook(Hook):
+    """Brings a checkpoint of any family into the form of the model, an EdgeNeXtClassifier.
+
+    For ``load_from``, before other hooks and the runner see the checkpoint.
+
+    Raises:
+        InputError: if the checkpoint does not hold exactly the weights of the model.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner, checkpoint):
+        model = _unwrapped(runner.model)
+        checkpoint['state_dict'] = fit(model, dict(checkpoint), 'the checkpoint')
+
+
+def _unwrapped(model):
+    while hasattr(model, 'module'):  # a wrapper, for several processes or for augmented tests
+        model = model.module
+    return model

@@ -27,6 +27,13 @@ class SizedIndex(int):
     def __reduce__(self):
         return type(self), (int(self), self.size)
 
+    # Data sets that wrap others count on from the index.
+    def __sub__(self, other):
+        return type(self)(int(self) - other, self.size)
+
+    def __mod__(self, other):
+        return type(self)(int(self) % other, self.size)
+
 
 @DATA_SAMPLERS.register_module()
 class MultiScaleBatchSampler(Sampler):
@@ -35,8 +42,8 @@ class MultiScaleBatchSampler(Sampler):
     As in MobileViT (arXiv 2110.02178, appendix B): the smaller the images, the more are in a batch.
     In an epoch each size has equally many batches, in an order that depends on the seed and the
     epoch, and the samples that do not suffice for one batch more of each size come in batches of
-    the base size. So all epochs have equally many batches. The last one is filled with samples
-    from the beginning of the epoch. Processes have the same sizes in the same steps.
+    the base size. So all epochs have equally many batches. Where samples run out at the end, those
+    from the beginning of the epoch come again. Processes have the same sizes in the same steps.
 
     Goes with :class:`~edgenext_mm.datasets.transforms.MultiScaleRandomResizedCrop`, and with
     :class:`~edgenext_mm.engine.hooks.ResumeEpochHook` for runs that go on in the middle of an
@@ -50,7 +57,7 @@ class MultiScaleBatchSampler(Sampler):
         sizes (Sequence[int]): sides of images in pixels. Defaults to 160 to 320 in steps of 32.
 
     Raises:
-        InputError: if no image of the largest size fits into a batch.
+        InputError: if the pixels of a batch would differ by more than 15% from those of the base.
     """
 
     def __init__(self, sampler, batch_size, base_size=256, sizes=(160, 192, 224, 256, 288, 320)):
@@ -58,11 +65,13 @@ class MultiScaleBatchSampler(Sampler):
         self.batch_size = batch_size
         self.base_size = base_size
         self.batch_sizes = {size: round(batch_size * (base_size / size) ** 2) for size in sizes}
-        if min(self.batch_sizes.values()) < 1:
-            raise InputError(
-                f'a batch of {batch_size} images of {base_size} pixels has less than one of '
-                f'{max(sizes)} pixels: raise batch_size, or lower sizes of the batch_sampler'
-            )
+        for size, count in self.batch_sizes.items():
+            if abs(count * size**2 / (batch_size * base_size**2) - 1) > 0.15:
+                raise InputError(
+                    f'a batch of {batch_size} images of {base_size} pixels cannot be one of '
+                    f'{count} images of {size} pixels, since their pixels differ too much: raise '
+                    'batch_size, or choose other sizes of the batch_sampler'
+                )
         self.done = 0  # batches of the next epoch to leave out
 
     def _sizes(self):

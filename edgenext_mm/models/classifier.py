@@ -89,7 +89,7 @@ class DistilledEdgeNeXtClassifier(EdgeNeXtClassifier):
     Args:
         teacher (str | dict): a name of mmpretrain's zoo (``mmpretrain.list_models()``), whose
             weights are downloaded; the path of a config that has ``load_from``; or the config of a
-            model with an ``init_cfg``. It has the same classes.
+            model with an ``init_cfg``. It has the same classes, and is built at the first loss.
         alpha (float): weight of the divergence. Defaults to 5, as in USI.
         kwargs: the arguments of EdgeNeXtClassifier.
     """
@@ -101,14 +101,22 @@ class DistilledEdgeNeXtClassifier(EdgeNeXtClassifier):
 
     @cached_property  # which keeps it out of the modules, and averages of the weights without one
     def teacher(self):
-        if isinstance(self.teacher_cfg, str):
-            teacher = get_model(self.teacher_cfg, pretrained=True)
-        else:
-            teacher = get_model(Config(dict(model=self.teacher_cfg)))
-            teacher.init_weights()
+        cfg = self.teacher_cfg
+        try:
+            if isinstance(cfg, str):
+                if cfg.endswith('.py') and not Config.fromfile(cfg).get('load_from'):
+                    raise ValueError('the config has no load_from')
+                teacher = get_model(cfg, pretrained=True)
+            else:
+                if not cfg.get('init_cfg'):
+                    raise ValueError('the model has no init_cfg')
+                teacher = get_model(Config(dict(model=cfg)))
+                teacher.init_weights()
+        except (ValueError, OSError) as error:
+            raise InputError(f'model.teacher {cfg} cannot be had: {error}') from error
         if teacher.head.num_classes != self.head.num_classes:
             raise InputError(
-                f'the teacher {self.teacher_cfg} has {teacher.head.num_classes} classes and '
+                f'the teacher {cfg} has {teacher.head.num_classes} classes and '
                 f'model.head has {self.head.num_classes}: choose another model.teacher'
             )
         return teacher.eval().requires_grad_(False)
@@ -124,7 +132,7 @@ class DistilledEdgeNeXtClassifier(EdgeNeXtClassifier):
             dict[str, Tensor]: the head's losses and ``loss_distill``.
 
         Raises:
-            InputError: if the teacher has another number of classes.
+            InputError: if the teacher cannot be had, or has another number of classes.
         """
         scores = self.head(self.extract_feat(inputs))
         with torch.no_grad():
@@ -145,4 +153,4 @@ class DistilledEdgeNeXtClassifier(EdgeNeXtClassifier):
         pixels = inputs * own.std + own.mean
         if own.to_rgb != teacher.to_rgb:
             pixels = pixels.flip(1)
-        return (pixels - teacher.mean) / teacher.std
+        return (pixels - getattr(teacher, 'mean', 0.0)) / getattr(teacher, 'std', 1.0)

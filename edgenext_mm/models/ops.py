@@ -25,6 +25,11 @@ def pointwise(x, weight, bias):
     return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
+def _is_captured():
+    """Tell whether a compiler or tracer takes down the operations."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 def act_pointwise(x, act, weight, bias):
     """Apply an activation to a map that nothing else needs, and then a linear layer.
 
@@ -37,7 +42,7 @@ def act_pointwise(x, act, weight, bias):
     Returns:
         Tensor: (N, O, H, W) in channels-last memory.
     """
-    if torch.compiler.is_compiling():  # which decides itself what to keep and what to overwrite
+    if _is_captured():
         return pointwise(act(x), weight, bias)
     if torch.is_grad_enabled():
         return _ActPointwise.apply(x, act, weight, bias)
@@ -88,6 +93,6 @@ class _ActPointwise(torch.autograd.Function):
 
 def add(x, y):
     """Return x + y; overwrites y, which nothing else needs, if no gradient is needed."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or _is_captured():
         return x + y
     return y.add_(x)

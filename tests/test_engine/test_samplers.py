@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from edgenext_mm.engine import MultiScaleBatchSampler
+from edgenext_mm.engine.samplers import SizedIndex
 from edgenext_mm.errors import InputError
 
 SIZES = (160, 192, 224, 256, 288, 320)
@@ -94,12 +95,12 @@ def collate(batch):
     return {'inputs': [index for index, _ in batch]}
 
 
-def train(work_dir, record, **kwargs):
+def train(work_dir, record, batch_size=8, by_epoch=False, interval=7, **kwargs):
     runner = Runner(
         Model(),
         str(work_dir),
         train_dataloader=dict(
-            batch_size=8,
+            batch_size=batch_size,
             dataset=Echo(),
             sampler=dict(type='DefaultSampler', shuffle=True),
             batch_sampler=dict(type='edgenext_mm.MultiScaleBatchSampler'),
@@ -108,7 +109,9 @@ def train(work_dir, record, **kwargs):
         ),
         train_cfg=dict(by_epoch=True, max_epochs=3),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=7)),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=interval)
+        ),
         custom_hooks=[dict(type='edgenext_mm.ResumeEpochHook'), record],
         experiment_name=work_dir.name,
         **kwargs,
@@ -130,6 +133,27 @@ def test_resumes_in_the_middle_of_an_epoch(tmp_path):
     assert done % steps and rest.seen == whole.seen[done:]
 
 
-def test_refuses_batches_of_no_image():
-    with pytest.raises(InputError, match='less than one of 320 pixels: raise batch_size'):
-        MultiScaleBatchSampler(DefaultSampler(Echo()), 1, base_size=160)
+def test_resumes_with_other_batches(tmp_path):
+    """At the end of an epoch; in the middle, there are no remaining batches to see."""
+    half = Record(stop_at=45)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'work', half, interval=42)
+    with pytest.raises(InputError, match='from the middle of an epoch of 30 batches'):
+        train(tmp_path / 'work', Record(), resume=True, batch_size=16)
+
+    half = Record(stop_at=45)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'other', half, by_epoch=True, interval=1)
+    rest = Record()
+    steps = train(tmp_path / 'other', rest, resume=True, batch_size=16)
+    assert len(rest.seen) == 2 * steps < 2 * 30
+
+
+def test_indices_through_wrappers():
+    one = SizedIndex(13, 192)
+    assert (one - 10, (one - 10).size, one % 5, (one % 5).size) == (3, 192, 3, 192)
+
+
+def test_refuses_batches_of_other_pixels():
+    with pytest.raises(InputError, match='cannot be one of 1 images of 160 pixels'):
+        MultiScaleBatchSampler(DefaultSampler(Echo()), 1, base_size=128)

@@ -159,6 +159,13 @@ def test_convert_command_line(run_tool, tmp_path, capsys, monkeypatch):
     torch.save(backbone, tmp_path / 'part.pth')
     with pytest.raises(SystemExit, match='is not a whole xx_small: 1 of its tensors are missing'):
         run_tool('convert_checkpoint.py', tmp_path / 'part.pth', out, '--to', 'timm')
+    state.pop('head.bias')
+    torch.save(state, tmp_path / 'part.pth')
+    with pytest.raises(SystemExit, match=r'1 of its tensors are missing, such as head\.fc\.bias'):
+        run_tool('convert_checkpoint.py', tmp_path / 'part.pth', out, '--to', 'timm')
+    torch.save(reference_state('small_bn_hs'), tmp_path / 'bn.pth')
+    with pytest.raises(SystemExit, match='is small_bn_hs, which timm does not have'):
+        run_tool('convert_checkpoint.py', tmp_path / 'bn.pth', out, '--to', 'timm')
     torch.save({'weight': torch.ones(2)}, tmp_path / 'other.pth')
     with pytest.raises(SystemExit, match='does not hold one of xx_small, x_small'):
         run_tool('convert_checkpoint.py', tmp_path / 'other.pth', out, '--to', 'timm')
@@ -182,6 +189,10 @@ def test_all_or_nothing(tmp_path):
     text = fails('xx_small', head=dict(num_classes=6))
     assert 'head.fc.weight ((1000, 168) in the checkpoint, (6, 168) in the model)' in text
     assert 'For a new head, let only the backbone load the checkpoint' in text
+    torch.save(state | {'other.weight': torch.ones(2)}, path)
+    with pytest.raises(InputError, match=r'unexpected, such as \S*other.weight$'):
+        build('xx_small', path)
+    torch.save({'state_dict': state}, path)
     init_cfg = dict(type='Pretrained', checkpoint=str(path))
     model = build('xx_small', head=dict(num_classes=6), backbone=dict(init_cfg=init_cfg))
     assert torch.equal(model.backbone.stages[0][0].gamma, state['stages.0.0.gamma'])
@@ -200,6 +211,7 @@ def test_learns_from_teacher():
         neck=dict(type='GlobalAveragePooling'),
         head=dict(type='LinearClsHead', in_channels=1280, num_classes=1000),
         data_preprocessor=dict(mean=[127.5] * 3, std=[100.0] * 3, to_rgb=False),
+        init_cfg=dict(type='Kaiming', layer='Conv2d'),
     )
     student = build(
         'small_usi', teacher=teacher, backbone=dict(arch='xx_small'), head=dict(in_channels=168)
@@ -224,6 +236,16 @@ def test_learns_from_teacher():
     assert all(p.grad is None for p in student.teacher.parameters())
     assert not any('teacher' in key for key in student.state_dict())
 
+    for bad, reason in (
+        (dict(teacher, init_cfg=None), 'the model has no init_cfg'),
+        ('no-such-model', 'Failed to find model'),
+        ('no_such_config.py', 'does not exist|No such file'),
+    ):
+        student.teacher_cfg = bad
+        del student.teacher
+        with pytest.raises(InputError, match=rf'model\.teacher .* cannot be had: .*({reason})'):
+            student.loss(**data)
+        student.teacher = None
     student.teacher_cfg = dict(teacher, head=dict(teacher['head'], num_classes=10))
     del student.teacher
     with pytest.raises(InputError, match=r'has 10 classes and model\.head has 1000'):

@@ -32,31 +32,25 @@ train_dataloader = dict(
         base_size=256,
         sizes=(160, 192, 224, 256, 288, 320),
     ),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, data_prefix='train', pipeline=train_pipeline
-    ),
+    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=128,
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, data_root=data_root, data_prefix='val', pipeline=test_pipeline),
+    dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator
 
 tta_model = dict(type='AverageClsScoreTTA')
+flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
 tta_pipeline = [
     load_image,
     dict(
         type='TestTimeAug',
-        transforms=[
-            [test_pipeline[1]],
-            [test_pipeline[2]],
-            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [pack_inputs],
-        ],
+        transforms=[[test_pipeline[1]], [test_pipeline[2]], flips, [pack_inputs]],
     ),
 ]

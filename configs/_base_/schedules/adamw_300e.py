@@ -32,7 +32,7 @@ param_scheduler = [
     ),
 ]
 custom_hooks = [
-    dict(type='EMAHook', momentum=5e-4),
+    dict(type='EMAHook', momentum=5e-4, interval=2),  # with each step of the optimizer
     dict(type='edgenext_mm.ResumeEpochHook'),
 ]
 
