@@ -1,7 +1,7 @@
 """What the mm Runner is extended with."""
 
 from .backends import AtomicLocalBackend
-from .hooks import NumClassesCheckHook, PretrainedHook, ResumeEpochHook
+from .hooks import NumClassesCheckHook, PretrainedHook, ResumeEpochHook, SwitchToDeployHook
 from .samplers import MultiScaleBatchSampler
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     'NumClassesCheckHook',
     'PretrainedHook',
     'ResumeEpochHook',
+    'SwitchToDeployHook',
 ]

@@ -1,8 +1,10 @@
 """Hooks."""
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 
 from ..checkpoint.pretrained import fit
+from ..deploy import switch_to_deploy
 from ..errors import InputError
 from ..registry import HOOKS
 from .samplers import MultiScaleBatchSampler
@@ -98,6 +100,25 @@ class PretrainedHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint):
         model = _unwrapped(runner.model)
         checkpoint['state_dict'] = fit(model, dict(checkpoint), 'the checkpoint')
+
+
+@HOOKS.register_module()
+class SwitchToDeployHook(Hook):
+    """Tests a copy of the model that :func:`edgenext_mm.deploy.switch_to_deploy` has switched.
+
+    The model itself stays as it is, for training that goes on.
+    """
+
+    priority = 'LOW'  # after EMAHook has put in the averaged weights
+
+    def before_test_epoch(self, runner):
+        wrapped = is_model_wrapper(runner.model)  # for several processes
+        self.place = (runner.model, 'module') if wrapped else (runner, 'model')
+        self.model = getattr(*self.place)
+        setattr(*self.place, switch_to_deploy(self.model.eval(), inplace=False))
+
+    def after_test_epoch(self, runner, metrics=None):
+        setattr(*self.place, self.model)
 
 
 def _unwrapped(model):

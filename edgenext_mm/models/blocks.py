@@ -12,6 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 
+from .fold import fold_norm, fold_scale
 from .ops import act_pointwise, add, pointwise
 
 
@@ -165,6 +166,13 @@ class _Encoder(nn.Module):
             return nn.Parameter(torch.full((dim,), float(self.layer_scale)))
         return None
 
+    def fold(self):
+        """Fold layer scale and what a norm does to single channels into the linear layers."""
+        self.norm = fold_norm(self.norm, self.pwconv1)
+        fold_scale(self.pwconv2, self.gamma)
+        self.gamma = None
+        self.drop_path = nn.Identity()
+
     def _mlp(self, x):
         x = pointwise(self.norm(x), self.pwconv1.weight, self.pwconv1.bias)
         x = act_pointwise(x, self.act, *_scaled(self.pwconv2, self.gamma))
@@ -222,6 +230,13 @@ class SDTAEncoder(_Encoder):
         self.gamma_xca = self._new_gamma(dim)
         self.xca = CrossCovarianceAttention(dim, num_heads)
         self.normalized_shortcut = normalized_shortcut
+
+    def fold(self):
+        super().fold()
+        if not self.normalized_shortcut:
+            self.norm_xca = fold_norm(self.norm_xca, self.xca.qkv)
+        fold_scale(self.xca.proj, self.gamma_xca)
+        self.gamma_xca = None
 
     def _multi_scale(self, x):
         """Convolve the groups in a chain, each on top of the one before it."""

@@ -12,6 +12,7 @@ from mmpretrain.models import ImageClassifier, LinearClsHead
 from ..checkpoint.pretrained import fit, init_pretrained
 from ..errors import InputError
 from ..registry import MODELS
+from .fold import fold_norm
 
 
 @MODELS.register_module()
@@ -38,6 +39,13 @@ class EdgeNeXtHead(LinearClsHead):
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
         self.norm = nn.BatchNorm2d(in_channels) if bn_hs else nn.LayerNorm(in_channels, eps=1e-6)
         self.bn_hs = bn_hs
+        self.deployed = False
+
+    def switch_to_deploy(self):
+        """Fold the norm into the linear layer, in place; see :meth:`EdgeNeXt.switch_to_deploy`."""
+        if not self.deployed:
+            self.deployed = True
+            self.norm = fold_norm(self.norm, self.fc)
 
     def pre_logits(self, feats):
         """Map the backbone's maps to the input of the linear layer, (N, in_channels)."""

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn as nn
+from mmcv.cnn import fuse_conv_bn
 from mmengine.model import BaseModule
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -13,6 +14,7 @@ from ..checkpoint.pretrained import init_pretrained
 from ..errors import InputError
 from ..registry import MODELS
 from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder
+from .fold import fold_norm
 
 _XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
 _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
@@ -107,6 +109,7 @@ class EdgeNeXt(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
+        self.deployed = False
 
         depths, dims = settings['depths'], settings['dims']
         bn_hs, overlap = settings.get('bn_hs', False), settings.get('overlap', False)
@@ -207,8 +210,42 @@ class EdgeNeXt(BaseModule):
                 outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
         return tuple(outs)
 
+    def switch_to_deploy(self):
+        """Take the form that infers fastest, in place; a second time changes nothing.
+
+        Layer scales, what norms do to single channels, and BatchNorms go into the layers beside
+        them. The state dict then has other keys; it can be loaded into a backbone that has been
+        switched as well.
+
+        Raises:
+            InputError: if the backbone is in training mode.
+        """
+        if self.training:
+            raise InputError('switch_to_deploy is for inference: call eval() on the model first')
+        if self.deployed:
+            return
+        self.deployed = True
+        fuse_conv_bn(self.downsample_layers[0])
+        for downsample in self.downsample_layers[1:]:
+            # Dilated ones pad the map with zeros, after the norm.
+            if isinstance(downsample, nn.Sequential) and downsample[1].stride != (1, 1):
+                downsample[0] = fold_norm(*downsample)
+        for stage in self.stages:
+            for block in stage:
+                block.fold()
+        self.requires_grad_(False)
+
     def train(self, mode=True):
-        """Set the mode; what ``frozen_stages`` and ``norm_eval`` hold stays in evaluation mode."""
+        """Set the mode; what ``frozen_stages`` and ``norm_eval`` hold stays in evaluation mode.
+
+        Raises:
+            InputError: if training is to begin after :meth:`switch_to_deploy`.
+        """
+        if mode and self.deployed:
+            raise InputError(
+                'EdgeNeXt cannot train after switch_to_deploy: build the model again, or switch a '
+                'copy of it'
+            )
         super().train(mode)
         self._freeze()
         if self.norm_eval:

@@ -1,0 +1,41 @@
+"""Layers that take in what is before or after them, for a network that only infers."""
+
+import torch
+import torch.nn as nn
+
+
+def fold_norm(norm, layer):
+    """Move what a norm does to its channels, one by one, into the layer after it.
+
+    Args:
+        norm (nn.LayerNorm | nn.BatchNorm2d): the norm.
+        layer (nn.Linear | nn.Conv2d): the layer, changed in place; without padding.
+
+    Returns:
+        nn.Module: what is left of the norm: LayerNorm that scales by 1 and shifts by 0, which
+        PyTorch computes faster than without parameters; of BatchNorm, nothing.
+    """
+    if isinstance(norm, nn.LayerNorm):
+        scale, shift = norm.weight, norm.bias
+        norm.weight, norm.bias = _frozen(torch.ones_like(scale)), _frozen(torch.zeros_like(shift))
+        left = norm
+    else:
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        shift = norm.bias - scale * norm.running_mean
+        left = nn.Identity()
+    per_input = (1, -1) + (1,) * (layer.weight.dim() - 2)
+    bias = (layer.weight * shift.view(per_input)).flatten(1).sum(dim=1)
+    layer.bias = _frozen(bias if layer.bias is None else layer.bias + bias)
+    layer.weight = _frozen(layer.weight * scale.view(per_input))
+    return left
+
+
+def fold_scale(linear, scale):
+    """Multiply the output of a linear layer, channel by channel, in place; nothing if None."""
+    if scale is not None:
+        linear.weight = _frozen(scale[:, None] * linear.weight)
+        linear.bias = _frozen(scale * linear.bias)
+
+
+def _frozen(tensor):
+    return nn.Parameter(tensor.detach(), requires_grad=False)

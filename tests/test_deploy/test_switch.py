@@ -1,0 +1,120 @@
+"""The form for inference gives what the form for training gives."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn as nn
+from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
+from golden import assert_maps_close, randomize
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+
+from edgenext_mm.deploy import switch_to_deploy
+from edgenext_mm.errors import InputError
+from edgenext_mm.models import ARCHS, EdgeNeXt
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('output_stride', [8, 16, 32])
+def test_backbone(arch, output_stride):
+    model = randomize(EdgeNeXt(arch, output_stride=output_stride, drop_path_rate=0.1))
+    x = torch.randn(2, 3, 97, 129)
+    with torch.no_grad():
+        expected = model(x)
+        deployed = switch_to_deploy(model, inplace=False)
+        assert_maps_close(deployed(x), expected)
+        assert not model.deployed and torch.equal(model(x)[3], expected[3])
+
+        state = copy.deepcopy(deployed.state_dict())
+        model.switch_to_deploy()
+        model.switch_to_deploy()
+        assert model.state_dict().keys() == state.keys()
+        assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+        fresh = EdgeNeXt(arch, output_stride=output_stride).eval()
+        switch_to_deploy(fresh).load_state_dict(state)
+        assert_maps_close(fresh(x), expected)
+    assert not any('gamma' in key for key in state)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def build(path, scope):
+    cfg = Config.fromfile(path)
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(cfg.model)
+    return randomize(model)
+
+
+@pytest.mark.parametrize(
+    ('path', 'scope', 'norms'),
+    [
+        (CONFIGS / 'ssdlite_edgenext_small_bn_hs_coco.py', 'mmdet', 3),
+        (CONFIGS / 'ssdlite_edgenext_small_coco.py', 'mmdet', 0),
+        (SEG_CONFIGS / 'deeplabv3_edgenext_small_bn_hs_voc.py', 'mmseg', 4),
+        (SEG_CONFIGS / 'deeplabv3_edgenext_small_voc.py', 'mmseg', 0),
+        (CLS_CONFIGS / 'edgenext_small_bn_hs_imagenet.py', 'mmpretrain', 3),
+        (CLS_CONFIGS / 'edgenext_small_imagenet.py', 'mmpretrain', 0),
+    ],
+)
+def test_whole_models(path, scope, norms):
+    """What is left of BatchNorm is before attention, or before a dilated convolution."""
+    model = build(path, scope)
+    x = torch.randn(2, 3, 128, 160)
+
+    def outputs(model):
+        with torch.no_grad():
+            outs = model(x)
+        flat = []
+        pending = [outs]
+        while pending:
+            item = pending.pop(0)
+            if isinstance(item, torch.Tensor):
+                flat.append(item)
+            else:
+                pending += item
+        return flat
+
+    expected = outputs(model)
+    deployed = switch_to_deploy(model, inplace=False)
+    assert_maps_close(outputs(deployed), expected)
+    left = [m for m in deployed.modules() if isinstance(m, (nn.BatchNorm2d, nn.Dropout2d))]
+    assert len(left) == norms
+    assert_maps_close(outputs(switch_to_deploy(deployed)), expected)
+
+
+def test_refuses_training():
+    model = EdgeNeXt('xx_small')
+    for switch in (model.switch_to_deploy, lambda: switch_to_deploy(nn.Sequential(model))):
+        with pytest.raises(InputError, match=r'call eval\(\) on the model first'):
+            switch()
+    model.eval().switch_to_deploy()
+    model.eval()
+    with pytest.raises(InputError, match='cannot train after switch_to_deploy'):
+        model.train()
+
+
+class Spy(Hook):
+    priority = 'VERY_LOW'
+    deployed = None
+
+    def before_test_iter(self, runner, batch_idx, data_batch=None):
+        self.deployed = runner.model.backbone.deployed
+
+
+def test_hook_tests_a_copy(demo_data, monkeypatch, tmp_path):
+    """With the averaged weights that EMAHook puts in and takes out again."""
+    monkeypatch.setenv('COCO_ROOT', str(demo_data))
+    cfg = Config.fromfile(CONFIGS / 'ssdlite_edgenext_xx_small_demo.py')
+    cfg.work_dir = str(tmp_path)
+    cfg.test_dataloader.num_workers = 0
+    cfg.test_dataloader.persistent_workers = False
+    spy = Spy()
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(spy)
+    model = runner.model
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    runner.test()
+    assert spy.deployed and runner.model is model and not model.backbone.deployed
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
