@@ -115,7 +115,7 @@ class CrossCovarianceAttention(nn.Module):
         v = pointwise(x, self.qkv.weight[2 * dim :], self.qkv.bias[2 * dim :])
         qk = qk.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 2 * dim)
         # The norms of q and k go to the small attention matrix, not to all of their tokens.
-        norms = torch.linalg.vector_norm(qk, dim=1).clamp(min=1e-12)
+        norms = qk.square().sum(dim=1).clamp(min=1e-24).sqrt()  # faster than vector_norm
         norms = norms.unflatten(1, (2, self.num_heads, -1))
         q, k = qk.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         attn = q.transpose(-2, -1) @ k  # (N, heads, dim / heads, dim / heads)

@@ -21,7 +21,7 @@ def pointwise(x, weight, bias):
         Tensor: (N, O, H, W) in channels-last memory.
     """
     if x.is_cpu:
-        return F.conv2d(x, weight[:, :, None, None], bias)
+        return F.conv2d(x, weight.view(*weight.shape, 1, 1), bias)
     return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
