@@ -54,15 +54,23 @@ def trained(tmp_path_factory, data):
     return work_dir
 
 
+@pytest.fixture(scope='module')
+def weights(trained):
+    """The weights alone, which PyTorch before 2.4 reads as well."""
+    content = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    torch.save(content['state_dict'], trained / 'weights.pth')
+    return trained / 'weights.pth'
+
+
 def test_learns(trained):
     _, val = read_scalars(trained)
     assert list(val) == [1, 2] and val[2]['accuracy/top1'] > 2 * CHANCE
 
 
-def test_evaluates_by_short_name(trained, data, tmp_path, monkeypatch):
+def test_evaluates_by_short_name(trained, weights, data, tmp_path, monkeypatch):
     """The checkpoint under the reference's names, in a folder without network."""
     monkeypatch.setenv('EDGENEXT_CHECKPOINT_DIR', str(tmp_path))
-    convert(str(trained / 'epoch_2.pth'), str(tmp_path / 'edgenext_xx_small.pth'), 'reference')
+    convert(str(weights), str(tmp_path / 'edgenext_xx_small.pth'), 'reference')
     work_dir = tmp_path / 'work_dir'
     pictures = tmp_path / 'pictures'
     run(
@@ -91,7 +99,7 @@ def test_inferencer(trained, data):
     assert results[0]['pred_class'] in inferencer.classes
 
 
-def test_learns_from_teacher(trained, data, tmp_path):
+def test_learns_from_teacher(weights, data, tmp_path):
     """USI's config, with the trained network as the teacher, through the runner."""
     config = tmp_path / 'usi.py'
     config.write_text(
@@ -102,7 +110,7 @@ teacher = dict(
     backbone=dict(type='edgenext_mm.EdgeNeXt', layer_scale_init_value=0.3, out_indices=(3,)),
     head=dict(type='edgenext_mm.EdgeNeXtHead', num_classes=6, in_channels=168),
     data_preprocessor=_base_.model.data_preprocessor,
-    init_cfg=dict(type='Pretrained', checkpoint={str(trained / 'epoch_2.pth')!r}),
+    init_cfg=dict(type='Pretrained', checkpoint={str(weights)!r}),
 )
 model = dict(
     teacher=dict(_delete_=True, **teacher),
@@ -137,12 +145,12 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None))
     assert not any('teacher' in key for key in saved)
 
 
-def test_evaluates_files_of_others(trained, data, tmp_path):
+def test_evaluates_files_of_others(trained, weights, data, tmp_path):
     """The averaged weights of a training checkpoint of timm, with augmented tests."""
-    convert(str(trained / 'epoch_2.pth'), str(tmp_path / 'timm.pth'), 'timm')
-    weights = torch.load(tmp_path / 'timm.pth')
-    noise = {key: torch.randn_like(value) for key, value in weights.items()}
-    torch.save({'state_dict': noise, 'state_dict_ema': weights}, tmp_path / 'timm.pth')
+    convert(str(weights), str(tmp_path / 'timm.pth'), 'timm')
+    state = torch.load(tmp_path / 'timm.pth')
+    noise = {key: torch.randn_like(value) for key, value in state.items()}
+    torch.save({'state_dict': noise, 'state_dict_ema': state}, tmp_path / 'timm.pth')
     run(
         *('test.py', DEMO, tmp_path / 'timm.pth', '--work-dir', tmp_path / 'work', '--tta'),
         cwd=tmp_path,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 
 from .fold import fold_norm, fold_scale
-from .ops import act_pointwise, add, pointwise
+from .ops import act_pointwise, add, is_compiling, pointwise
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -64,7 +64,7 @@ class FourierPositionEncoding(nn.Module):
 
     def _axis(self, size, like):
         """Return the encoding of positions 1..size on one axis, shape (hidden_dim, size)."""
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return _sines(size, self.hidden_dim, self.temperature, like.device).to(like.dtype)
         return _cached_sines(size, self.hidden_dim, self.temperature, like.device, like.dtype)
 

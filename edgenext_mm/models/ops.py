@@ -25,9 +25,13 @@ def pointwise(x, weight, bias):
     return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
+# PyTorch before 2.3 has it elsewhere.
+is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
+
+
 def _is_captured():
     """Tell whether a compiler or tracer takes down the operations."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return is_compiling() or torch.jit.is_tracing()
 
 
 def act_pointwise(x, act, weight, bias):

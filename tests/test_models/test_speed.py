@@ -125,6 +125,12 @@ def test_keeps_the_position_encoding_current():
     assert twin.state_dict().keys() == {'token_projection.weight', 'token_projection.bias'}
 
 
+compiles = pytest.mark.skipif(
+    not hasattr(torch.compiler, 'is_compiling'), reason='PyTorch before 2.3 breaks the graph'
+)
+
+
+@compiles
 @pytest.mark.parametrize('arch', VARIANTS)
 def test_compiles_into_one_graph_for_all_sizes(arch):
     torch.compiler.reset()
@@ -149,6 +155,7 @@ def test_compiles_into_one_graph_for_all_sizes(arch):
     assert len(graphs) == 2
 
 
+@compiles
 def test_compiled_training():
     """Inductor's code, forward and backward, gives the gradients of the eager form.
 
