@@ -1,5 +1,6 @@
 """Time and memory of models, measured side by side in one process."""
 
+import random
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class Candidate:
 
 
 def measure(candidates, images, backward=False, runs=20, warmup=3):
-    """Call the candidates by turns and note how long each call takes.
+    """Call the candidates by turns, in ever other orders, and note how long each call takes.
 
     Args:
         candidates (list[Candidate]): get their ``seconds`` and ``memory``.
@@ -63,8 +64,9 @@ def measure(candidates, images, backward=False, runs=20, warmup=3):
     for candidate in candidates:
         for _ in range(warmup):
             call(candidate)
+    order = random.Random(0)
     for _ in range(runs):
-        for candidate in candidates:
+        for candidate in order.sample(candidates, len(candidates)):
             start = time.perf_counter()
             call(candidate)
             candidate.seconds.append(time.perf_counter() - start)

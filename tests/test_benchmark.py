@@ -1,0 +1,59 @@
+import pytest
+import torch
+import torch.nn as nn
+from conftest import CLS_CONFIGS, CONFIGS
+
+from edgenext_mm.benchmark import Candidate, measure, measure_matmul_peak
+
+
+def rows(text):
+    lines = [line for line in text.splitlines() if line.startswith('|')]
+    cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
+
+
+def test_compares_backbones(run_tool, tmp_path, capsys):
+    config = CLS_CONFIGS / 'edgenext_xx_small_imagenet.py'
+    out = tmp_path / 'table.md'
+    run_tool(
+        *('benchmark.py', config, '--batch-sizes', 2, '--shape', 64, 96, '--runs', 3),
+        *('--markdown', out, '--peers', 'timm', 'mmpretrain'),
+    )
+    table = rows(out.read_text())
+    assert out.read_text() in capsys.readouterr().out
+    assert list(table) == ['edgenext_mm, eager', 'edgenext_mm, deploy', 'timm', 'mmpretrain']
+    assert {row['parameters (M)'] for row in table.values()} == {'1.16'}
+    assert min(float(row['over EdgeNeXt']) for row in list(table.values())[2:]) == 1
+    ms, rate = (float(table['timm'][key]) for key in ('ms', 'images/s'))
+    assert rate == pytest.approx(2e3 / ms, rel=0.05)
+
+
+def test_compares_detectors(run_tool, capsys):
+    config = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
+    run_tool(
+        *('benchmark.py', config, '--whole', '--batch-sizes', 1, '--shape', 64, 64, '--runs', 3),
+    )
+    table = rows(capsys.readouterr().out)
+    assert list(table)[-1] == 'ssdlite320_mobilenet_v3_large' and len(table) == 3
+    with pytest.raises(SystemExit, match='--whole is for detectors and segmentors'):
+        run_tool('benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--whole')
+
+
+def test_compares_training(run_tool, capsys):
+    config = CLS_CONFIGS / 'edgenext_xx_small_imagenet.py'
+    run_tool(
+        *('benchmark.py', config, '--backward', '--with-cp', '--batch-sizes', 2, '--runs', 2),
+        *('--shape', 128, 128, '--peers', 'timm'),
+    )
+    memory = {name: int(row['memory (MiB)']) for name, row in rows(capsys.readouterr().out).items()}
+    assert memory['edgenext_mm, with_cp'] < memory['edgenext_mm'] < memory['timm']
+
+
+def test_counts_memory():
+    """A layer's output of 4 MiB, and as much for the gradient of its weights."""
+    layer = nn.Linear(1024, 1024, bias=False)
+    candidate = Candidate('linear', layer, lambda x: layer(x))
+    images = torch.randn(1024, 1024)
+    measure([candidate], images, runs=2)
+    assert candidate.memory == pytest.approx(2**22, rel=0.01)
+    assert measure_matmul_peak(256, runs=5) > 1e8
