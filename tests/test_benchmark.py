@@ -56,4 +56,4 @@ def test_counts_memory():
     images = torch.randn(1024, 1024)
     measure([candidate], images, runs=2)
     assert candidate.memory == pytest.approx(2**22, rel=0.01)
-    assert measure_matmul_peak(256, runs=5) > 1e8
+    assert measure_matmul_peak((256,), runs=5) > 1e8
