@@ -114,13 +114,17 @@ class CrossCovarianceAttention(nn.Module):
         qk = pointwise(x, self.qkv.weight[: 2 * dim], self.qkv.bias[: 2 * dim])
         v = pointwise(x, self.qkv.weight[2 * dim :], self.qkv.bias[2 * dim :])
         qk = qk.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 2 * dim)
+        if qk.dtype == torch.float16:  # in which sums over many tokens overflow
+            qk = qk * qk.shape[1] ** -0.5
         # The norms of q and k go to the small attention matrix, not to all of their tokens.
-        norms = qk.square().sum(dim=1).clamp(min=1e-24).sqrt()  # faster than vector_norm
+        wide = torch.promote_types(qk.dtype, torch.float32)
+        squares = qk.square().sum(dim=1, dtype=wide)  # faster than vector_norm
+        norms = squares.clamp(min=1e-24).sqrt()
         norms = norms.unflatten(1, (2, self.num_heads, -1))
         q, k = qk.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         attn = q.transpose(-2, -1) @ k  # (N, heads, dim / heads, dim / heads)
         scale = self.temperature / (norms[:, 0, :, :, None] * norms[:, 1, :, None])
-        attn = (attn * scale).softmax(dim=-1)
+        attn = (attn * scale).softmax(dim=-1).to(v.dtype)
         # So does the projection, which then maps the values at once.
         weight, bias = _scaled(self.proj, gamma)
         weight = weight.unflatten(1, (self.num_heads, -1)).transpose(0, 1) @ attn

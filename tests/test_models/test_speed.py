@@ -9,7 +9,7 @@ from golden import assert_maps_close, randomize
 
 from edgenext_mm.deploy import switch_to_deploy
 from edgenext_mm.models import EdgeNeXt
-from edgenext_mm.models.blocks import ConvEncoder, SDTAEncoder
+from edgenext_mm.models.blocks import ConvEncoder, CrossCovarianceAttention, SDTAEncoder
 
 TINY = dict(depths=(1, 1, 2, 2), dims=(8, 16, 24, 32), num_heads=4)
 VARIANTS = [dict(TINY), dict(TINY, bn_hs=True)]
@@ -110,6 +110,21 @@ def test_without_gradients_and_in_other_types():
         loss = sum(m.float().square().mean() for m in model(x))
     loss.backward()
     assert all(p.grad.dtype == p.dtype for p in model.parameters())
+
+
+def test_many_tokens_in_half_precision():
+    """The sums over 6,400 tokens are beyond the numbers of float16."""
+    torch.manual_seed(0)
+    attention = CrossCovarianceAttention(16, 4)
+    x = (8 * torch.randn(1, 1, 80, 80) + torch.randn(2, 16, 80, 80)).contiguous(
+        memory_format=torch.channels_last
+    )
+    with torch.no_grad():
+        attention.qkv.weight.mul_(3)
+        expected = attention(x)
+        with torch.autocast('cpu', torch.float16):
+            out = attention(x).float()
+    assert (out - expected).abs().max() <= 0.02 * expected.abs().max()
 
 
 def test_keeps_the_position_encoding_current():
