@@ -151,7 +151,10 @@ def _peak_memory(call):
         call()
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == '[memory]']
     current = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
+    # PyTorch before 2.2 has microseconds.
+    for event in sorted(
+        events, key=lambda e: e.start_ns() if hasattr(e, 'start_ns') else e.start_us()
+    ):
         current += event.nbytes()
         peak = max(peak, current)
     return peak

@@ -2,6 +2,7 @@
 
 import torch
 from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import bmm_flop_jit
 
 
 def count_complexity(model, shape):
@@ -18,6 +19,10 @@ def count_complexity(model, shape):
     model.eval()
     image = torch.zeros(1, 3, *shape, device=next(model.parameters()).device)
     counter = FlopCountAnalysis(model, image)
+    # fvcore knows the product without the sum.
+    counter.set_op_handle(
+        'aten::baddbmm', lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)
+    )
     counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     multiply_adds = counter.by_module()
     rows = {}

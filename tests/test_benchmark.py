@@ -50,7 +50,7 @@ def test_compares_training(run_tool, capsys):
 
 
 def test_counts_memory():
-    """A layer's output of 4 MiB, and as much for the gradient of its weights."""
+    """A layer's output of 4 MiB."""
     layer = nn.Linear(1024, 1024, bias=False)
     candidate = Candidate('linear', layer, lambda x: layer(x))
     images = torch.randn(1024, 1024)

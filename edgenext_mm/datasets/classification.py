@@ -31,16 +31,17 @@ class _CheckedClsDataset(CheckedDataset):
 
     def _check_list(self):
         with open(self.ann_file) as file:
-            lines = [line.strip() for line in file if line.strip()]
+            lines = [line.strip() for line in file]
         if not lines:
             raise InputError(f'the list of images {self.ann_file} is empty. {self.remedy}')
         classes = self.metainfo.get('classes') or ()
-        for line in lines if self.with_label else ():
-            path, _, label = line.rpartition(' ')
+        for number, line in enumerate(lines, 1):
+            path, _, label = line.rpartition(' ') if self.with_label else (line, '', '0')
             if not path or not label.isdecimal() or (classes and int(label) >= len(classes)):
                 raise InputError(
-                    f'{self.ann_file} has the line {line!r}, which is not a path and the number of '
-                    f'a class from 0 to {len(classes) - 1 if classes else "..."}: correct the line'
+                    f'{self.ann_file} has the line {line!r} ({number}), which is not a path and '
+                    f'the number of a class from 0 to {len(classes) - 1 if classes else "..."}: '
+                    'correct the line'
                 )
 
     def _check_folders(self):

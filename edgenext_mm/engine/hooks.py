@@ -64,6 +64,9 @@ class ResumeEpochHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint):
         self.progress = checkpoint.get('epoch_progress')
 
+    def after_train_epoch(self, runner):
+        self.begin = runner.iter  # for the best checkpoint, which validation saves before the next
+
     def before_train_epoch(self, runner):
         batch_sampler, batches = runner.train_dataloader.batch_sampler, len(runner.train_dataloader)
         if not isinstance(batch_sampler, MultiScaleBatchSampler):

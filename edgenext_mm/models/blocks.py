@@ -117,9 +117,8 @@ class CrossCovarianceAttention(nn.Module):
         if qk.dtype == torch.float16:  # in which sums over many tokens overflow
             qk = qk * qk.shape[1] ** -0.5
         # The norms of q and k go to the small attention matrix, not to all of their tokens.
-        wide = torch.promote_types(qk.dtype, torch.float32)
-        squares = qk.square().sum(dim=1, dtype=wide)  # faster than vector_norm
-        norms = squares.clamp(min=1e-24).sqrt()
+        squares = qk.to(torch.promote_types(qk.dtype, torch.float32)).square()
+        norms = squares.sum(dim=1).clamp(min=1e-24).sqrt()  # faster than vector_norm
         norms = norms.unflatten(1, (2, self.num_heads, -1))
         q, k = qk.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         attn = q.transpose(-2, -1) @ k  # (N, heads, dim / heads, dim / heads)
@@ -129,7 +128,7 @@ class CrossCovarianceAttention(nn.Module):
         weight, bias = _scaled(self.proj, gamma)
         weight = weight.unflatten(1, (self.num_heads, -1)).transpose(0, 1) @ attn
         weight = weight.transpose(1, 2).flatten(2)  # (N, dim, dim)
-        if len(x) == 1:
+        if len(x) == 1 and not torch.jit.is_tracing():  # a trace serves other batches too
             return pointwise(v, weight[0], bias)
         out = torch.baddbmm(bias, v.permute(0, 2, 3, 1).flatten(1, 2), weight.transpose(1, 2))
         return out.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)

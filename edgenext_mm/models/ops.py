@@ -38,7 +38,8 @@ def act_pointwise(x, act, weight, bias):
     """Apply an activation to a map that nothing else needs, and then a linear layer.
 
     Args:
-        x (Tensor): (N, C, H, W) in channels-last memory; overwritten if no gradient is needed.
+        x (Tensor): (N, C, H, W) in channels-last memory; overwritten where gradients are
+            switched off.
         act (nn.Module): GELU or Hardswish.
         weight (Tensor): (O, C).
         bias (Tensor): (O,).
@@ -76,6 +77,7 @@ class _ActPointwise(torch.autograd.Function):
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             y = ctx.act(x)
+        # Without the forward pass, which autograd would want again.
         grad_y, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
             grad.to(y.dtype),
             y.detach(),
@@ -96,7 +98,7 @@ class _ActPointwise(torch.autograd.Function):
 
 
 def add(x, y):
-    """Return x + y; overwrites y, which nothing else needs, if no gradient is needed."""
-    if torch.is_grad_enabled() or _is_captured():
+    """Return x + y; overwrites y, which nothing else needs, where gradients are switched off."""
+    if torch.is_grad_enabled() or _is_captured() or y.dtype != torch.result_type(x, y):
         return x + y
     return y.add_(x)

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from golden import assert_maps_close, randomize
+from mmcv.cnn import ConvModule
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS, DefaultScope
@@ -82,6 +83,24 @@ def test_whole_models(path, scope, norms):
     left = [m for m in deployed.modules() if isinstance(m, (nn.BatchNorm2d, nn.Dropout2d))]
     assert len(left) == norms
     assert_maps_close(outputs(switch_to_deploy(deployed)), expected)
+
+
+def test_folds_only_what_follows():
+    """Not a convolution that several norms share, nor one with an activation between."""
+    shared = nn.ModuleList(ConvModule(3, 3, 1, norm_cfg=dict(type='BN')) for _ in range(2))
+    shared[1].conv = shared[0].conv
+    model = randomize(
+        nn.ModuleList([shared, nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3))])
+    )
+    x = torch.randn(2, 3, 8, 8)
+
+    def outputs():
+        return [model[0][0](x), model[0][1](x), model[1](x)]
+
+    with torch.no_grad():
+        expected = outputs()
+        switch_to_deploy(model)
+        assert_maps_close(outputs(), expected)
 
 
 def test_refuses_training():

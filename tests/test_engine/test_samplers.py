@@ -95,7 +95,7 @@ def collate(batch):
     return {'inputs': [index for index, _ in batch]}
 
 
-def train(work_dir, record, batch_size=8, by_epoch=False, interval=7, **kwargs):
+def train(work_dir, record, hooks=(), batch_size=8, by_epoch=False, interval=7, **kwargs):
     runner = Runner(
         Model(),
         str(work_dir),
@@ -112,7 +112,7 @@ def train(work_dir, record, batch_size=8, by_epoch=False, interval=7, **kwargs):
         default_hooks=dict(
             checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=interval)
         ),
-        custom_hooks=[dict(type='edgenext_mm.ResumeEpochHook'), record],
+        custom_hooks=[dict(type='edgenext_mm.ResumeEpochHook'), record, *hooks],
         experiment_name=work_dir.name,
         **kwargs,
     )
@@ -131,6 +131,25 @@ def test_resumes_in_the_middle_of_an_epoch(tmp_path):
     rest = Record()
     train(tmp_path / 'half', rest, resume=True)  # with the seed of the checkpoint
     assert done % steps and rest.seen == whole.seen[done:]
+
+
+class SaveBest(Hook):
+    """Saves as CheckpointHook does with what validates best: between two epochs."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            runner.save_checkpoint(runner.work_dir, 'best.pth', meta=meta, by_epoch=False)
+
+
+def test_resumes_from_the_best(tmp_path):
+    whole = Record()
+    steps = train(tmp_path / 'work', whole, [SaveBest()], randomness=dict(seed=11))
+    rest = Record()
+    train(tmp_path / 'work', rest, resume=True, load_from=str(tmp_path / 'work/best.pth'))
+    assert rest.seen == whole.seen[steps:]
 
 
 def test_resumes_with_other_batches(tmp_path):

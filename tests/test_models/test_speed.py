@@ -10,6 +10,7 @@ from golden import assert_maps_close, randomize
 from edgenext_mm.deploy import switch_to_deploy
 from edgenext_mm.models import EdgeNeXt
 from edgenext_mm.models.blocks import ConvEncoder, CrossCovarianceAttention, SDTAEncoder
+from edgenext_mm.models.ops import add
 
 TINY = dict(depths=(1, 1, 2, 2), dims=(8, 16, 24, 32), num_heads=4)
 VARIANTS = [dict(TINY), dict(TINY, bn_hs=True)]
@@ -125,6 +126,21 @@ def test_many_tokens_in_half_precision():
         with torch.autocast('cpu', torch.float16):
             out = attention(x).float()
     assert (out - expected).abs().max() <= 0.02 * expected.abs().max()
+
+
+def test_traces_for_other_batches():
+    model = randomize(EdgeNeXt(TINY))
+    traced = torch.jit.trace(model, torch.randn(1, 3, 64, 96), check_trace=False)
+    x = torch.randn(3, 3, 64, 96)
+    with torch.no_grad():
+        assert_maps_close(traced(x), plain_forward(model, x))
+
+
+def test_adds_in_the_wider_type():
+    x, y = torch.randn(1, 2, 3, 3), torch.randn(1, 2, 3, 3, dtype=torch.float16)
+    with torch.no_grad():
+        assert torch.equal(add(x, y), x + y)
+        assert add(x, other := torch.ones_like(x)) is other
 
 
 def test_keeps_the_position_encoding_current():
