@@ -113,6 +113,10 @@ def test_without_gradients_and_in_other_types():
     assert all(p.grad.dtype == p.dtype for p in model.parameters())
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.compiler, 'is_compiling'),
+    reason='PyTorch before 2.3 has no float16 autocast on the CPU',
+)
 def test_many_tokens_in_half_precision():
     """The sums over 6,400 tokens are beyond the numbers of float16."""
     torch.manual_seed(0)
