@@ -1,6 +1,6 @@
 """Train a detector, segmentor or classifier from a config."""
 
-import torch
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from edgenext_mm.engine.cli import check_file, load_runner_config, runner_parser
@@ -9,7 +9,12 @@ from edgenext_mm.errors import InputError, exit_on_input_error
 
 def parse_args():
     parser = runner_parser(__doc__)
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision, on a GPU')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 on a GPU, or what optim_wrapper.dtype says, and '
+        'bfloat16 on a CPU',
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -29,9 +34,8 @@ def main():
     args = parse_args()
     cfg = load_runner_config(args)
     if args.amp:
-        if not torch.cuda.is_available():
-            raise InputError('--amp needs a GPU: mmengine has no mixed precision for the CPU')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        on_cpu = get_device() == 'cpu'
+        cfg.optim_wrapper.type = 'edgenext_mm.CPUAmpOptimWrapper' if on_cpu else 'AmpOptimWrapper'
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise InputError(f'{args.config} lacks auto_scale_lr.base_batch_size')

@@ -9,6 +9,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
     deploy=dict(type='edgenext_mm.SwitchToDeployHook'),
+    compile=dict(type='edgenext_mm.CompileHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -1,11 +1,20 @@
 """What the mm Runner is extended with."""
 
+from .amp import CPUAmpOptimWrapper
 from .backends import AtomicLocalBackend
-from .hooks import NumClassesCheckHook, PretrainedHook, ResumeEpochHook, SwitchToDeployHook
+from .hooks import (
+    CompileHook,
+    NumClassesCheckHook,
+    PretrainedHook,
+    ResumeEpochHook,
+    SwitchToDeployHook,
+)
 from .samplers import MultiScaleBatchSampler
 
 __all__ = [
     'AtomicLocalBackend',
+    'CPUAmpOptimWrapper',
+    'CompileHook',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
     'PretrainedHook',

@@ -106,6 +106,42 @@ class PretrainedHook(Hook):
 
 
 @HOOKS.register_module()
+class CompileHook(Hook):
+    """Does what mmengine's ``compile`` asks for, network by network.
+
+    ``compile=True`` in a config, or a dict of arguments of torch.compile, makes mmengine compile
+    the whole training step, with its data structures and logs: that takes minutes of compiling
+    again for other numbers of boxes. This hook compiles the forward passes of backbone, neck and
+    head instead, for training, validation and tests. mmseg's heads call theirs by name, which
+    torch.compile does not see, and stay as they are.
+    """
+
+    priority = 'VERY_LOW'  # after SwitchToDeployHook, whose copy is not compiled
+    options = None
+
+    def before_run(self, runner):
+        options = runner.cfg.get('compile')
+        if options:
+            self.options = {} if options is True else options
+            runner.cfg.compile = False  # done here
+
+    def before_train(self, runner):
+        self._compile(runner)
+
+    def before_val(self, runner):
+        self._compile(runner)
+
+    def before_test_epoch(self, runner):
+        self._compile(runner)
+
+    def _compile(self, runner):
+        model = _unwrapped(runner.model)
+        for name in ('backbone', 'neck', 'bbox_head', 'head'):
+            if self.options is not None and getattr(model, name, None) is not None:
+                getattr(model, name).compile(**self.options)
+
+
+@HOOKS.register_module()
 class SwitchToDeployHook(Hook):
     """Tests a copy of the model that :func:`edgenext_mm.deploy.switch_to_deploy` has switched.
 

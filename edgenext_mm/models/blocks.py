@@ -23,6 +23,13 @@ class LayerNorm2d(nn.LayerNorm):
         super().__init__(num_channels, eps=1e-6)
 
     def forward(self, x):
+        if is_compiling():
+            # In training with other image sizes, Inductor specializes on the size, or fails
+            # (PyTorch issue 185510), if a four-dimensional view is what the backward pass needs.
+            tokens = x.permute(0, 2, 3, 1).flatten(1, 2)
+            tokens = F.layer_norm(tokens, self.normalized_shape, eps=self.eps)
+            out = tokens.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+            return out * self.weight[:, None, None] + self.bias[:, None, None]
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
