@@ -8,6 +8,7 @@ default_hooks = dict(
     # Written under another name first: a run that dies leaves whole checkpoints only.
     checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
+    memory=dict(type='edgenext_mm.KeepMemoryHook'),
     deploy=dict(type='edgenext_mm.SwitchToDeployHook'),
     compile=dict(type='edgenext_mm.CompileHook'),
 )

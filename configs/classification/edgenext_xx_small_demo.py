@@ -42,7 +42,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=16,
-    num_workers=2,
     batch_sampler=dict(base_size=64, sizes=(48, 64, 80)),
     dataset=dict(
         _delete_=True,
@@ -55,7 +54,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    num_workers=2,
     dataset=dict(
         _delete_=True,
         type=dataset_type,

@@ -53,12 +53,9 @@ tta_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
     dataset=dict(metainfo=dict(classes=classes), pipeline=train_pipeline),
 )
-val_dataloader = dict(
-    num_workers=2, dataset=dict(metainfo=dict(classes=classes), pipeline=test_pipeline)
-)
+val_dataloader = dict(dataset=dict(metainfo=dict(classes=classes), pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)

@@ -59,11 +59,9 @@ tta_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
     dataset=dict(type=dataset_type, metainfo=metainfo, pipeline=train_pipeline),
 )
 val_dataloader = dict(
-    num_workers=2,
     dataset=dict(type=dataset_type, metainfo=metainfo, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader

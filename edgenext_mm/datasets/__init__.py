@@ -6,9 +6,10 @@ __all__ = []
 
 if find_spec('mmdet'):
     from .coco import CocoDataset
+    from .ssd_transforms import MinIoURandomCrop, PhotoMetricDistortion
     from .xml_style import XMLDataset
 
-    __all__ += ['CocoDataset', 'XMLDataset']
+    __all__ += ['CocoDataset', 'MinIoURandomCrop', 'PhotoMetricDistortion', 'XMLDataset']
 
 if find_spec('mmseg'):
     from .segmentation import BaseSegDataset, PascalVOCDataset

@@ -4,17 +4,21 @@ from .amp import CPUAmpOptimWrapper
 from .backends import AtomicLocalBackend
 from .hooks import (
     CompileHook,
+    KeepMemoryHook,
     NumClassesCheckHook,
     PretrainedHook,
     ResumeEpochHook,
     SwitchToDeployHook,
 )
+from .optimizers import AdamW
 from .samplers import MultiScaleBatchSampler
 
 __all__ = [
+    'AdamW',
     'AtomicLocalBackend',
     'CPUAmpOptimWrapper',
     'CompileHook',
+    'KeepMemoryHook',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
     'PretrainedHook',

@@ -1,5 +1,9 @@
 """Hooks."""
 
+import ctypes
+import sys
+
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
@@ -8,6 +12,8 @@ from ..deploy import switch_to_deploy
 from ..errors import InputError
 from ..registry import HOOKS
 from .samplers import MultiScaleBatchSampler
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 @HOOKS.register_module()
@@ -139,6 +145,21 @@ class CompileHook(Hook):
         for name in ('backbone', 'neck', 'bbox_head', 'head'):
             if self.options is not None and getattr(model, name, None) is not None:
                 getattr(model, name).compile(**self.options)
+
+
+@HOOKS.register_module()
+class KeepMemoryHook(Hook):
+    """Lets training on a CPU use freed memory again, which glibc would return to the system.
+
+    Otherwise all large tensors are in new pages in each iteration, and page faults take up to a
+    third of its time. On a GPU, PyTorch keeps the memory by itself.
+    """
+
+    def before_train(self, runner):
+        mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
+        if mallopt and get_device() == 'cpu':
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @HOOKS.register_module()

@@ -1,6 +1,9 @@
 # COCO 2017 at 320x320 with SSD's augmentation.
+import os
+
 dataset_type = 'edgenext_mm.CocoDataset'
 data_root = '{{$COCO_ROOT:data/coco/}}'
+num_workers = min(4, os.cpu_count())  # of each process
 input_size = (320, 320)
 
 resize = dict(type='Resize', scale=input_size, keep_ratio=False, interpolation='bicubic')
@@ -12,17 +15,17 @@ pack_inputs = dict(type='PackDetInputs')
 train_pipeline = [
     load_image,
     load_annotations,
-    dict(type='MinIoURandomCrop'),
+    dict(type='edgenext_mm.MinIoURandomCrop'),
     resize,
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='edgenext_mm.PhotoMetricDistortion'),
     pack_inputs,
 ]
 test_pipeline = [load_image, resize, load_annotations, pack_inputs]
 
 train_dataloader = dict(
     batch_size=32,
-    num_workers=4,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
@@ -36,7 +39,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=32,
-    num_workers=4,
+    num_workers=num_workers,
     persistent_workers=True,
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),

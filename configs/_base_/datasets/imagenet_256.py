@@ -1,6 +1,9 @@
 # ImageNet in sizes of 160 to 320 for training, and 256 for evaluation.
+import os
+
 dataset_type = 'edgenext_mm.ImageNet'
 data_root = '{{$IMAGENET_ROOT:data/imagenet/}}'
+num_workers = min(8, os.cpu_count())  # of each process
 
 # Pillow refuses truncated files, which OpenCV fills with grey.
 load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')
@@ -23,7 +26,7 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=256,
-    num_workers=8,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     # Batches of 256 images of 256x256, or as many smaller or larger ones as have these pixels.
@@ -36,7 +39,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=128,
-    num_workers=8,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline=test_pipeline),

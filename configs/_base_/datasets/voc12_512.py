@@ -1,7 +1,10 @@
 # Pascal VOC 2012 (1,464 training images) in crops of 512x512, with CVNets' augmentation for
 # DeepLabv3 MobileViT (config/segmentation/pascal_voc/deeplabv3_mobilevit.yaml).
+import os
+
 dataset_type = 'edgenext_mm.PascalVOCDataset'
 data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012/}}'
+num_workers = min(4, os.cpu_count())  # of each process
 crop_size = (512, 512)
 
 # Pillow refuses truncated files, which OpenCV fills with grey.
@@ -33,7 +36,7 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=16,
-    num_workers=4,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -46,7 +49,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=4,
+    num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

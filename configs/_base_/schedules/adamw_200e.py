@@ -7,7 +7,7 @@ test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=9e-4, weight_decay=0.01),
+    optimizer=dict(type='edgenext_mm.AdamW', lr=9e-4, weight_decay=0.01),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500),

@@ -8,7 +8,7 @@ test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=6e-3, weight_decay=0.05),
+    optimizer=dict(type='edgenext_mm.AdamW', lr=6e-3, weight_decay=0.05),
     # 8 GPUs x 256 images x 2 = 4096.
     accumulative_counts=2,
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),

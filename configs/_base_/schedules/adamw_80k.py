@@ -9,7 +9,7 @@ test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=9e-4, weight_decay=0.01),
+    optimizer=dict(type='edgenext_mm.AdamW', lr=9e-4, weight_decay=0.01),
     # The head, which has no pretrained weights, learns faster (the recipe's lr_multiplier).
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.0))),
 )

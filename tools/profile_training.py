@@ -1,0 +1,44 @@
+"""Print where the time of training goes, from reading an image to averaging the weights."""
+
+from mmengine.runner import Runner
+
+from edgenext_mm.engine.cli import load_runner_config, runner_parser
+from edgenext_mm.engine.profiling import Profiled, ProfileHook, profile_transforms
+from edgenext_mm.errors import exit_on_input_error
+
+
+def parse_args():
+    parser = runner_parser(__doc__)
+    parser.add_argument('--iterations', type=int, default=20, help='how many (default: 20)')
+    parser.add_argument('--samples', type=int, default=200, help='images (default: 200)')
+    return parser.parse_args()
+
+
+def print_table(title, times):
+    total = sum(times.values())
+    print(f'\n| {title} | ms | share |\n|---|---|---|')
+    for name, seconds in {**times, 'all': total}.items():
+        print(f'| {name} | {1e3 * seconds:.2f} | {seconds / total:.0%} |')
+
+
+def main():
+    args = parse_args()
+    cfg = load_runner_config(args)
+    cfg.train_cfg.val_interval = 10**9
+    cfg.default_hooks.checkpoint = None
+    runner = Runner.from_cfg(cfg)
+    hook = ProfileHook(args.iterations)
+    runner.register_hook(hook, 'VERY_LOW')
+    try:
+        runner.train()
+    except Profiled:
+        loader = runner.train_dataloader
+        title = f'one image of {args.samples}, in one process'
+        print_table(title, profile_transforms(loader.dataset, args.samples))
+        title = f'one iteration of {args.iterations} in batches of {loader.batch_size}'
+        print_table(title, hook.medians())
+
+
+if __name__ == '__main__':
+    with exit_on_input_error():
+        main()
