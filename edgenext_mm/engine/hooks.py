@@ -151,15 +151,15 @@ class CompileHook(Hook):
 class KeepMemoryHook(Hook):
     """Lets training on a CPU use freed memory again, which glibc would return to the system.
 
-    Otherwise all large tensors are in new pages in each iteration, and page faults take up to a
-    third of its time. On a GPU, PyTorch keeps the memory by itself.
+    Otherwise all large tensors are in new pages in each iteration, and page faults take up to half
+    of its time (docs/performance.md). On a GPU, PyTorch keeps the memory by itself.
     """
 
     def before_train(self, runner):
         mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
         if mallopt and get_device() == 'cpu':
             mallopt(M_MMAP_MAX, 0)
-            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+            mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 @HOOKS.register_module()

@@ -1,6 +1,10 @@
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 import torch.nn as nn
 
 from edgenext_mm.engine import NumClassesCheckHook
@@ -37,3 +41,31 @@ def test_names_the_key_of_the_config(wrappers):
     check('a', 'b', 'c')
     with pytest.raises(InputError, match=r'^model\.decode_head has num_classes=3 .* 2 classes'):
         check('a', 'b')
+
+
+COUNT_PAGE_FAULTS = """
+import resource
+import sys
+import torch
+from edgenext_mm.engine import KeepMemoryHook
+
+if sys.argv[1] == 'keep':
+    KeepMemoryHook().before_train(None)
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(64 << 20, dtype=torch.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != 'glibc' or torch.cuda.is_available(), reason='for glibc and CPUs'
+)
+def test_keeps_memory():
+    def page_faults(argument):
+        command = [sys.executable, '-c', COUNT_PAGE_FAULTS, argument]
+        output = subprocess.check_output(command, text=True)
+        return int(output.splitlines()[-1])
+
+    assert page_faults('keep') < 0.1 * page_faults('return')

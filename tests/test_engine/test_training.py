@@ -1,5 +1,7 @@
 """Ways to train faster give the losses of plain training."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,8 @@ def test_compiles_the_networks_alone(demo_data, monkeypatch, tmp_path):
     cfg.work_dir = str(tmp_path)
     cfg.compile = dict(backend='eager')
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False)
     graphs = torch._dynamo.utils.counters['stats']
     counts = [graphs['unique_graphs']]
     runner = Runner.from_cfg(cfg)
@@ -102,3 +106,30 @@ def test_compiles_the_networks_alone(demo_data, monkeypatch, tmp_path):
         run()
         counts.append(graphs['unique_graphs'])
     assert np.diff(counts).tolist() == [6, 3, 0, 0]
+
+
+def test_profile(run_tool, capsys, tmp_path):
+    run_tool(
+        'profile_training.py',
+        CONFIG_OF['detection'],
+        *('--iterations=3', '--samples=8', f'--work-dir={tmp_path}'),
+    )
+    output = capsys.readouterr().out
+    times = dict(re.findall(r'^\| (.+) \| (\d+\.\d+) \| \d+% \|$', output, re.MULTILINE))
+    times = {name: float(time) for name, time in times.items()}
+    assert {'LoadImageFromFile', 'Resize', 'PackDetInputs', 'waiting for data', 'hooks'} <= {*times}
+    slowest = ('backward pass', 'backbone', 'head and losses', 'optimizer', 'batch to the network')
+    assert sorted(slowest, key=times.get, reverse=True)[:2] == ['backward pass', 'backbone']
+    # The last row is the sum of the second table; the other parts are a small rest of it.
+    assert times['other'] < 0.1 * times['all']
+    assert sum(times[name] for name in slowest) > 0.7 * times['all']
+    assert not [*tmp_path.glob('*.pth')]
+
+
+@pytest.mark.parametrize(('cpus', 'workers'), [(1, 1), (2, 2), (64, 4)])
+def test_no_more_workers_than_processors(monkeypatch, cpus, workers):
+    monkeypatch.setattr('os.cpu_count', lambda: cpus)
+    for config in CONFIG_OF.values():
+        cfg = Config.fromfile(config)
+        assert cfg.train_dataloader.num_workers == cfg.val_dataloader.num_workers == workers
+        assert Config.fromstring(cfg.pretty_text, '.py').val_dataloader.num_workers == workers
