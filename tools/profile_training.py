@@ -26,6 +26,7 @@ def main():
     cfg = load_runner_config(args)
     cfg.train_cfg.val_interval = 10**9
     cfg.default_hooks.checkpoint = None
+    cfg.compile = False  # the parts are measured one by one
     runner = Runner.from_cfg(cfg)
     hook = ProfileHook(args.iterations)
     runner.register_hook(hook, 'VERY_LOW')

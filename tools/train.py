@@ -34,7 +34,10 @@ def main():
     args = parse_args()
     cfg = load_runner_config(args)
     if args.amp:
-        on_cpu = get_device() == 'cpu'
+        device = get_device()
+        if device == 'mps':
+            raise InputError('--amp is for CPUs and for GPUs that mmengine has mixed precision for')
+        on_cpu = device == 'cpu'
         cfg.optim_wrapper.type = 'edgenext_mm.CPUAmpOptimWrapper' if on_cpu else 'AmpOptimWrapper'
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):

@@ -1,4 +1,4 @@
-"""SSD's augmentations (arXiv 1512.02325, section 2.2), with the results of mmdet's in less time."""
+"""SSD's augmentations (arXiv 1512.02325, section 2.2), in less time than mmdet's."""
 
 import numpy as np
 from mmdet.datasets import transforms
@@ -13,9 +13,9 @@ TRIALS = 50
 class MinIoURandomCrop(transforms.MinIoURandomCrop):
     """mmdet's MinIoURandomCrop, which draws the windows of a round together.
 
-    A window is one of those that mmdet's would take with the same probability: 50 of them are drawn
-    for a random bound on the IoU with each box, and the first that fits counts; if none does, there
-    is another round with another bound.
+    The windows have the distribution of mmdet's: 50 of them are drawn for a random bound on the IoU
+    with each box, and the first that fits counts; if none does, there is another round with another
+    bound. But they start at the first pixel, where mmdet's start at the second at the earliest.
     """
 
     @autocast_box_type()
@@ -83,8 +83,8 @@ def _ious(windows, boxes):
 class PhotoMetricDistortion(transforms.PhotoMetricDistortion):
     """mmdet's PhotoMetricDistortion, which keeps images in uint8.
 
-    A worker then sends a quarter of the bytes to the model, which normalizes them. What the
-    distortion moves out of the range of uint8 is clipped, as when an image is saved.
+    A worker then sends a quarter of the bytes to the model, which normalizes them. Unlike mmdet's,
+    it clips what the distortion moves out of the range of 0 to 255, as SSD's recipe in CVNets does.
     """
 
     def transform(self, results):

@@ -17,15 +17,16 @@ class CPUAmpOptimWrapper(OptimWrapper):
     processors with AVX-512 BF16 or AMX.
 
     Args:
-        dtype (str): 'bfloat16', as for AmpOptimWrapper.
+        dtype (str): 'bfloat16' or None, which mean the same.
+        loss_scale: unused; for configs with AmpOptimWrapper.
         kwargs: the arguments of OptimWrapper.
 
     Raises:
         InputError: if ``dtype`` is another.
     """
 
-    def __init__(self, dtype='bfloat16', **kwargs):
-        if dtype != 'bfloat16':
+    def __init__(self, dtype=None, loss_scale=None, **kwargs):
+        if dtype not in (None, 'bfloat16'):
             raise InputError(
                 f'mixed precision on a CPU is in bfloat16, not {dtype}: leave out '
                 'optim_wrapper.dtype'

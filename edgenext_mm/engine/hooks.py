@@ -35,7 +35,7 @@ class NumClassesCheckHook(Hook):
 
     def _check(self, runner, dataloader):
         classes = dataloader.dataset.metainfo.get('classes', ())
-        for name, module in _unwrapped(runner.model).named_modules():
+        for name, module in unwrapped(runner.model).named_modules():
             # mmseg's segmentors repeat the number of their head; mmpretrain's losses may have None.
             num_classes = getattr(module, 'num_classes', None) or len(classes)
             if name and classes and num_classes != len(classes) and not name.endswith('rpn_head'):
@@ -107,7 +107,7 @@ class PretrainedHook(Hook):
     priority = 'VERY_HIGH'
 
     def after_load_checkpoint(self, runner, checkpoint):
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         checkpoint['state_dict'] = fit(model, dict(checkpoint), 'the checkpoint')
 
 
@@ -118,20 +118,22 @@ class CompileHook(Hook):
     ``compile=True`` in a config, or a dict of arguments of torch.compile, makes mmengine compile
     the whole training step, with its data structures and logs: that takes minutes of compiling
     again for other numbers of boxes. This hook compiles the forward passes of backbone, neck and
-    head instead, for training, validation and tests. mmseg's heads call theirs by name, which
-    torch.compile does not see, and stay as they are.
+    head instead, for training, validation and tests. It needs PyTorch 2.3. mmseg's heads, which
+    call their forward pass by name, and the second stage of detectors stay as they are.
     """
 
     priority = 'VERY_LOW'  # after SwitchToDeployHook, whose copy is not compiled
     options = None
 
     def before_run(self, runner):
-        options = runner.cfg.get('compile')
-        if options:
-            self.options = {} if options is True else options
-            runner.cfg.compile = False  # done here
+        self.setting = runner.cfg.get('compile')
+        if self.setting not in (None, False):
+            self.options = {} if self.setting is True else self.setting
+            runner.cfg.compile = False  # for mmengine, which looks at it before the loop starts
 
     def before_train(self, runner):
+        if self.options is not None:
+            runner.cfg.compile = self.setting  # for the checkpoints
         self._compile(runner)
 
     def before_val(self, runner):
@@ -141,10 +143,14 @@ class CompileHook(Hook):
         self._compile(runner)
 
     def _compile(self, runner):
-        model = _unwrapped(runner.model)
-        for name in ('backbone', 'neck', 'bbox_head', 'head'):
-            if self.options is not None and getattr(model, name, None) is not None:
-                getattr(model, name).compile(**self.options)
+        if self.options is None:
+            return
+        model = unwrapped(runner.model)
+        names = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'head')
+        names = [name for name in names if getattr(model, name, None) is not None]
+        for name in names:
+            getattr(model, name).compile(**self.options)
+        runner.logger.info('torch.compile compiles ' + ', '.join(names))
 
 
 @HOOKS.register_module()
@@ -181,7 +187,7 @@ class SwitchToDeployHook(Hook):
         setattr(*self.place, self.model)
 
 
-def _unwrapped(model):
+def unwrapped(model):
     while hasattr(model, 'module'):  # a wrapper, for several processes or for augmented tests
         model = model.module
     return model

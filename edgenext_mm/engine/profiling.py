@@ -2,10 +2,13 @@
 
 import time
 from collections import Counter
-from statistics import median
+from statistics import mean, median
 
 import torch
 from mmengine.hooks import Hook
+
+from ..errors import InputError
+from .hooks import unwrapped
 
 WARMUP = 2
 
@@ -39,12 +42,15 @@ def profile_transforms(dataset, samples):
     """Measure the transforms of a data set, in this process.
 
     Args:
-        dataset (BaseDataset): with a pipeline of transforms.
+        dataset (BaseDataset): with a pipeline of transforms, or a concatenation of such data sets,
+            of which the first counts.
         samples (int): how many; from the first one again if the data set has fewer.
 
     Returns:
         dict[str, float]: mean seconds that each took for a sample, by the name of its class.
     """
+    while hasattr(dataset, 'datasets'):
+        dataset = dataset.datasets[0]
     stopwatch = Stopwatch()
     transforms = [
         stopwatch.measured(transform, type(transform).__name__)
@@ -71,6 +77,7 @@ class ProfileHook(Hook):
 
     Raises:
         Profiled: when that is done.
+        InputError: if the run ends before.
     """
 
     def __init__(self, iterations):
@@ -79,11 +86,20 @@ class ProfileHook(Hook):
         self.rows = []
 
     def medians(self):
-        """Return the median seconds of each part of an iteration."""
-        return {name: median(row[name] for row in self.rows) for name in self.rows[-1]}
+        """Return the median seconds of each part of an iteration.
+
+        The optimizer steps once in several iterations where gradients are accumulated: its time is
+        the mean.
+        """
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        times = {name: [row.get(name, 0.0) for row in self.rows] for name in names}
+        return {
+            name: (mean if name == 'optimizer' else median)(seconds)
+            for name, seconds in times.items()
+        }
 
     def before_train(self, runner):
-        model, watch = runner.model, self.stopwatch.watch
+        model, watch = unwrapped(runner.model), self.stopwatch.watch
         watch(model.data_preprocessor, 'forward', 'batch to the network')
         for name in ('backbone', 'neck'):
             if getattr(model, name, None) is not None:
@@ -98,6 +114,12 @@ class ProfileHook(Hook):
         self.run_iter = runner.train_loop.run_iter
         runner.train_loop.run_iter = self._run_iter
         self.end = _now()
+
+    def after_train(self, runner):
+        raise InputError(
+            f'the run has {len(self.rows)} iterations, of which {WARMUP} warm up, and not '
+            f'{self.iterations} more: give fewer --iterations, or train for longer'
+        )
 
     def _run_iter(self, *args):
         self.stopwatch.clear()

@@ -29,7 +29,8 @@ class LayerNorm2d(nn.LayerNorm):
             tokens = x.permute(0, 2, 3, 1).flatten(1, 2)
             tokens = F.layer_norm(tokens, self.normalized_shape, eps=self.eps)
             out = tokens.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
-            return out * self.weight[:, None, None] + self.bias[:, None, None]
+            out = out * self.weight[:, None, None] + self.bias[:, None, None]
+            return out.to(tokens.dtype)  # that of autocast
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 

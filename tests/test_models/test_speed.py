@@ -212,3 +212,16 @@ def test_compiled_training():
 def test_blocks_are_the_two_of_the_paper():
     blocks = [type(block) for stage in EdgeNeXt(TINY).stages for block in stage]
     assert blocks.count(SDTAEncoder) == 3 and blocks.count(ConvEncoder) == 3
+
+
+@compiles
+def test_compiled_norm_has_the_eager_type():
+    torch.compiler.reset()
+    stem = randomize(EdgeNeXt(TINY)).downsample_layers[0]
+    compiled = torch.compile(stem, backend='eager')
+    x = torch.randn(1, 3, 64, 64)
+    for autocast in (False, True):
+        with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            eager, other = stem(x), compiled(x)
+        assert eager.dtype == other.dtype == (torch.bfloat16 if autocast else torch.float32)
+        assert_maps_close([other.float()], [eager.float()], 0.05)
