@@ -27,6 +27,11 @@ CHANNELS = {
 }
 
 
+compiles = pytest.mark.skipif(
+    not hasattr(torch.compiler, 'is_compiling'), reason='PyTorch before 2.3 breaks the graph'
+)
+
+
 @pytest.fixture
 def train(tmp_path_factory, demo_data):
     """Return a function that trains and returns the losses of the iterations, and the output.
@@ -71,9 +76,7 @@ def test_mixed_precision(train, task):
     assert means == pytest.approx(plain_means, rel=0.02)
 
 
-@pytest.mark.skipif(
-    not hasattr(torch.compiler, 'is_compiling'), reason='PyTorch before 2.3 breaks the graph'
-)
+@compiles
 @pytest.mark.parametrize(
     ('task', 'backend'), [('detection', 'inductor'), ('segmentation', 'aot_eager')]
 )
@@ -100,6 +103,7 @@ def test_mixed_precision_elsewhere(run_tool, monkeypatch, device, message):
         run_tool('train.py', CONFIG_OF['detection'], *options)
 
 
+@compiles
 def test_compiles_the_networks_alone(demo_data, monkeypatch, tmp_path):
     """Backbone, neck and head for training, for validation, and the deploy form for tests."""
     monkeypatch.setenv('COCO_ROOT', str(demo_data))

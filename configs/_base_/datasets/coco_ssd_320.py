@@ -1,9 +1,7 @@
 # COCO 2017 at 320x320 with SSD's augmentation.
-import os
-
 dataset_type = 'edgenext_mm.CocoDataset'
 data_root = '{{$COCO_ROOT:data/coco/}}'
-num_workers = min(4, os.cpu_count())  # of each process
+num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 takes no import
 input_size = (320, 320)
 
 resize = dict(type='Resize', scale=input_size, keep_ratio=False, interpolation='bicubic')

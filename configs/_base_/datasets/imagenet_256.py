@@ -1,9 +1,7 @@
 # ImageNet in sizes of 160 to 320 for training, and 256 for evaluation.
-import os
-
 dataset_type = 'edgenext_mm.ImageNet'
 data_root = '{{$IMAGENET_ROOT:data/imagenet/}}'
-num_workers = min(8, os.cpu_count())  # of each process
+num_workers = min(8, __import__('os').cpu_count())  # mmengine 0.10.7 takes no import
 
 # Pillow refuses truncated files, which OpenCV fills with grey.
 load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')

@@ -1,10 +1,8 @@
 # Pascal VOC 2012 (1,464 training images) in crops of 512x512, with CVNets' augmentation for
 # DeepLabv3 MobileViT (config/segmentation/pascal_voc/deeplabv3_mobilevit.yaml).
-import os
-
 dataset_type = 'edgenext_mm.PascalVOCDataset'
 data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012/}}'
-num_workers = min(4, os.cpu_count())  # of each process
+num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 takes no import
 crop_size = (512, 512)
 
 # Pillow refuses truncated files, which OpenCV fills with grey.
