@@ -84,7 +84,7 @@ class PhotoMetricDistortion(transforms.PhotoMetricDistortion):
     """mmdet's PhotoMetricDistortion, which keeps images in uint8.
 
     A worker then sends a quarter of the bytes to the model, which normalizes them. Unlike mmdet's,
-    it clips what the distortion moves out of the range of 0 to 255, as SSD's recipe in CVNets does.
+    it clips what the distortion moves out of the range of 0 to 255.
     """
 
     def transform(self, results):

@@ -136,10 +136,9 @@ def test_profile(run_tool, capsys, tmp_path):
     times = dict(re.findall(r'^\| (.+) \| (\d+\.\d+) \| \d+% \|$', output, re.MULTILINE))
     times = {name: float(time) for name, time in times.items()}
     assert {'LoadImageFromFile', 'Resize', 'PackDetInputs', 'waiting for data', 'hooks'} <= {*times}
-    # The last row is the sum of the second table.
     parts = ('batch to the network', 'backbone', 'neck', 'head and losses', 'backward pass')
     assert max(times[name] for name in parts) == times['backward pass'] > times['optimizer'] > 0
-    assert sum(times[name] for name in parts) > 0.5 * times['all']
+    assert sum(times[name] for name in parts) < times['all']
     assert not [*tmp_path.glob('*.pth')]
     # With steps of the optimizer in every second iteration, and too few iterations.
     options = ('--cfg-options', 'optim_wrapper.accumulative_counts=2', 'train_cfg.max_epochs=1')
