@@ -40,6 +40,7 @@ test-upstream: .venv-upstream/.installed
 lint: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 
 .venv/.installed: requirements.txt pyproject.toml
 	$(call install,.venv,requirements.txt)

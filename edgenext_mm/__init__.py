@@ -1,14 +1,9 @@
-"""EdgeNeXt for OpenMMLab. Importing the package registers all of its modules."""
+"""EdgeNeXt for OpenMMLab.
 
-from mmengine.registry import MODELS as _MMENGINE_MODELS
+Importing the package imports nothing else: mmengine's registries import the modules of the scope
+``edgenext_mm`` when a config asks for one of them.
+"""
 
-from . import datasets, engine, models
-from .registry import MODELS
 from .version import __version__
 
-__all__ = ['__version__', 'datasets', 'engine', 'models']
-
-# A model without a scope in its type is also found by mmdet and mmseg, which look in mmengine's
-# registry for what they do not have themselves.
-for _name, _module in MODELS.module_dict.items():
-    _MMENGINE_MODELS.register_module(_name, module=_module)
+__all__ = ['__version__']

@@ -16,10 +16,10 @@ from mmpretrain import ImageClassificationInferencer
 from PIL import Image
 from torchvision import transforms
 
-from edgenext_mm.checkpoint.convert import convert
+from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.datasets import CustomDataset, ImageNet, MultiScaleRandomResizedCrop
 from edgenext_mm.datasets.demo import make_demo_data
-from edgenext_mm.engine.logs import read_scalars
+from edgenext_mm.deploy.convert import convert
 from edgenext_mm.errors import InputError
 
 DEMO = CLS_CONFIGS / 'edgenext_xx_small_demo.py'

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import CONFIGS, ROOT, SEG_CONFIGS, start_process
 
-from edgenext_mm.datasets.demo_scenes import CLASSES
-from edgenext_mm.engine.logs import read_scalars
+from edgenext_mm.analysis.logs import read_scalars
+from edgenext_mm.datasets.demo.scenes import CLASSES
 
 COCO_ORDER = ('boat', 'traffic light', 'stop sign', 'sports ball', 'kite', 'clock')
 

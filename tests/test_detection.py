@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from edgenext_mm.engine.logs import read_scalars
+from edgenext_mm.analysis.logs import read_scalars
 
 DEMO = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 README = ROOT / 'README.md'

@@ -16,7 +16,7 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 from PIL import Image
 from scipy.io import savemat
 
-from edgenext_mm.engine.logs import read_scalars
+from edgenext_mm.analysis.logs import read_scalars
 
 DEMO = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 README = ROOT / 'README.md'

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from edgenext_mm.benchmark import Candidate, measure, measure_matmul_peak, table
+from edgenext_mm.analysis.benchmark import Candidate, measure, measure_matmul_peak, table
+from edgenext_mm.cli import config_parser, load_config
 from edgenext_mm.deploy import switch_to_deploy
-from edgenext_mm.engine.cli import config_parser, load_config
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 FORMS = ('eager', 'deploy', 'compiled')

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
-from edgenext_mm.datasets.summary import draw_summaries, summarize
-from edgenext_mm.engine.cli import config_parser, load_config
+from edgenext_mm.analysis.summary import draw_summaries, summarize
+from edgenext_mm.cli import config_parser, load_config
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 SHOWN = 20  # problems of a data set

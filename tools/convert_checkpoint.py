@@ -2,8 +2,8 @@
 
 import argparse
 
-from edgenext_mm.checkpoint.convert import SAFETENSORS, convert
 from edgenext_mm.checkpoint.families import FAMILIES
+from edgenext_mm.deploy.convert import SAFETENSORS, convert
 from edgenext_mm.errors import exit_on_input_error
 
 

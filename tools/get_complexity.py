@@ -2,8 +2,8 @@
 
 from mmengine.registry import MODELS, init_default_scope
 
-from edgenext_mm.complexity import count_complexity
-from edgenext_mm.engine.cli import config_parser, load_config
+from edgenext_mm.analysis.complexity import count_complexity
+from edgenext_mm.cli import config_parser, load_config
 from edgenext_mm.errors import exit_on_input_error
 
 

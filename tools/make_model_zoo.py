@@ -6,8 +6,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from edgenext_mm.analysis.complexity import count_complexity
 from edgenext_mm.checkpoint.zoo import EXPERIMENTS, RELEASES, SCHEME
-from edgenext_mm.complexity import count_complexity
 
 ROOT = Path(__file__).parents[1]
 HEAD = """# Model zoo

@@ -8,7 +8,7 @@ import matplotlib
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
-from edgenext_mm.engine.logs import read_scalars
+from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 

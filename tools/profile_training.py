@@ -2,8 +2,8 @@
 
 from mmengine.runner import Runner
 
-from edgenext_mm.engine.cli import load_runner_config, runner_parser
-from edgenext_mm.engine.profiling import Profiled, ProfileHook, profile_transforms
+from edgenext_mm.analysis.profiling import Profiled, ProfileHook, profile_transforms
+from edgenext_mm.cli import load_runner_config, runner_parser
 from edgenext_mm.errors import exit_on_input_error
 
 

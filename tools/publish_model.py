@@ -2,7 +2,7 @@
 
 import argparse
 
-from edgenext_mm.checkpoint.publish import publish
+from edgenext_mm.deploy.publish import publish
 from edgenext_mm.errors import exit_on_input_error
 
 

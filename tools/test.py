@@ -4,7 +4,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from edgenext_mm.engine.cli import check_checkpoint, load_runner_config, runner_parser
+from edgenext_mm.cli import check_checkpoint, load_runner_config, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 

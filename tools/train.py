@@ -3,7 +3,7 @@
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from edgenext_mm.engine.cli import check_file, load_runner_config, runner_parser
+from edgenext_mm.cli import check_file, load_runner_config, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 

@@ -1,4 +1,4 @@
-custom_imports = dict(imports=['edgenext_mm'])
+custom_imports = dict(imports=['edgenext_mm.fileio'])
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -84,7 +84,8 @@ def fit(model, content, checkpoint, prefix=None):
     shared = norms & own.keys() & state.keys()
     expected = {key: shape for key, shape in own.items() if key not in norms or shared}
     state = {key: value for key, value in state.items() if key not in norms or key in shared}
-    check_shapes(state, expected, f'{checkpoint} does not fit this model')
+    network = type(getattr(model, 'backbone', model))
+    check_shapes(state, expected, f'{checkpoint} does not fit this model', network)
     return {key.removeprefix(above): value for key, value in state.items()}
 
 
@@ -114,13 +115,14 @@ def find_weights(content, keys, checkpoint, prefix=None):
     return candidates[prefix]
 
 
-def check_shapes(state, expected, problem):
+def check_shapes(state, expected, problem, network):
     """Raise an error that begins with the problem, unless tensors and shapes are the same.
 
     Args:
         state (dict[str, Tensor]): weights with the names of our classifier.
         expected (dict[str, Size]): the shapes that they should have.
         problem (str): what the message says first.
+        network (type): the backbone's class, such as EdgeNeXt.
 
     Raises:
         InputError: with the first names of each kind, the shapes, and the published network that
@@ -145,7 +147,7 @@ def check_shapes(state, expected, problem):
         for what, keys in lists.items()
         if keys
     )
-    theirs, ours = arch_of(got), arch_of(expected)
+    theirs, ours = arch_of(got, network), arch_of(expected, network)
     if theirs and ours and theirs != ours:
         text += (
             f'. The checkpoint is {theirs}, the model is {ours}: set arch={theirs!r}, or take '
@@ -159,28 +161,26 @@ def check_shapes(state, expected, problem):
     raise InputError(f'{problem}: {text}')
 
 
-def arch_of(shapes):
+def arch_of(shapes, network):
     """Return the name of the published network that has most of these shapes, or None.
 
     Args:
         shapes (dict[str, Size]): by the names of our classifier.
+        network (type): the backbone's class, whose ``archs`` are the published networks.
     """
-    from ..models.edgenext import ARCHS  # which imports this module
 
     def overlap(arch):
-        expected = backbone_shapes(arch)
+        expected = backbone_shapes(network, arch)
         return sum(shapes.get(key) == shape for key, shape in expected.items()) / len(expected)
 
-    best = max(ARCHS, key=overlap)
-    return best if overlap(best) > 0.9 else None
+    best = max(getattr(network, 'archs', ()), key=overlap, default=None)
+    return best if best and overlap(best) > 0.9 else None
 
 
-def backbone_shapes(arch):
+def backbone_shapes(network, arch):
     """Return the shapes of a published network's tensors, by the names of our classifier."""
-    from ..models.edgenext import EdgeNeXt
-
     with torch.device('meta'):
-        return {f'{BACKBONE}{k}': v.shape for k, v in EdgeNeXt(arch).state_dict().items()}
+        return {f'{BACKBONE}{k}': v.shape for k, v in network(arch).state_dict().items()}
 
 
 def _wrapper(content):

@@ -1,13 +1,12 @@
-"""Data sets."""
+"""Datasets and transforms, by task."""
 
 from importlib.util import find_spec
 
 __all__ = []
 
+# Each library can be used without the others.
 if find_spec('mmdet'):
-    from .coco import CocoDataset
-    from .ssd_transforms import MinIoURandomCrop, PhotoMetricDistortion
-    from .xml_style import XMLDataset
+    from .detection import CocoDataset, MinIoURandomCrop, PhotoMetricDistortion, XMLDataset
 
     __all__ += ['CocoDataset', 'MinIoURandomCrop', 'PhotoMetricDistortion', 'XMLDataset']
 
@@ -17,7 +16,6 @@ if find_spec('mmseg'):
     __all__ += ['BaseSegDataset', 'PascalVOCDataset']
 
 if find_spec('mmpretrain'):
-    from .classification import CustomDataset, ImageNet
-    from .transforms import MultiScaleRandomResizedCrop
+    from .classification import CustomDataset, ImageNet, MultiScaleRandomResizedCrop
 
     __all__ += ['CustomDataset', 'ImageNet', 'MultiScaleRandomResizedCrop']

@@ -5,9 +5,10 @@ import os.path as osp
 
 from mmpretrain.datasets import CustomDataset as MMPretrainCustomDataset
 from mmpretrain.datasets import ImageNet as MMPretrainImageNet
+from mmpretrain.datasets import RandomResizedCrop
 
 from ..errors import InputError
-from ..registry import DATASETS
+from ..registry import DATASETS, TRANSFORMS
 from .checks import CheckedDataset, require_file, require_folder
 
 
@@ -73,3 +74,30 @@ class CustomDataset(_CheckedClsDataset, MMPretrainCustomDataset):
 @DATASETS.register_module()
 class ImageNet(_CheckedClsDataset, MMPretrainImageNet):
     """mmpretrain's ImageNet with the checks of :class:`CustomDataset`."""
+
+
+@TRANSFORMS.register_module()
+class MultiScaleRandomResizedCrop(RandomResizedCrop):
+    """mmpretrain's RandomResizedCrop at the size that a MultiScaleBatchSampler wants.
+
+    Args:
+        backend (str): what resizes the crop. Defaults to 'pillow', which filters what it shrinks.
+        kwargs: the other arguments of RandomResizedCrop but ``scale``.
+
+    Raises:
+        InputError: in use, if the samples come from another batch sampler.
+    """
+
+    def __init__(self, backend='pillow', **kwargs):
+        super().__init__(scale=1, backend=backend, **kwargs)
+
+    def transform(self, results):
+        size = getattr(results['sample_idx'], 'size', None)
+        if size is None:
+            raise InputError(
+                'MultiScaleRandomResizedCrop needs batch_sampler=dict('
+                "type='edgenext_mm.MultiScaleBatchSampler') in the dataloader; without one, take "
+                'RandomResizedCrop'
+            )
+        self.scale = (size, size)
+        return super().transform(results)

@@ -1,5 +1,7 @@
-"""The form of a model that only infers."""
+"""Weights and models for elsewhere: the inference form, other implementations, publishing."""
 
+from .convert import convert
+from .publish import publish
 from .switch import switch_to_deploy
 
-__all__ = ['switch_to_deploy']
+__all__ = ['convert', 'publish', 'switch_to_deploy']

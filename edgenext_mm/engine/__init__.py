@@ -1,7 +1,6 @@
 """What the mm Runner is extended with."""
 
 from .amp import CPUAmpOptimWrapper
-from .backends import AtomicLocalBackend
 from .hooks import (
     CompileHook,
     KeepMemoryHook,
@@ -15,7 +14,6 @@ from .samplers import MultiScaleBatchSampler
 
 __all__ = [
     'AdamW',
-    'AtomicLocalBackend',
     'CPUAmpOptimWrapper',
     'CompileHook',
     'KeepMemoryHook',

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 from mmcv.cnn import fuse_conv_bn
 from mmengine.model import BaseModule
+from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -39,6 +40,8 @@ MIN_SIZE = 32
 """Sides under this number of pixels leave nothing for the last stage to see."""
 
 
+# mmdet and mmseg look in mmengine's registry for a type without a scope that they lack.
+@MMENGINE_MODELS.register_module()
 @MODELS.register_module()
 class EdgeNeXt(BaseModule):
     """EdgeNeXt, a small CNN-transformer backbone with split depth-wise transpose attention.
@@ -77,6 +80,7 @@ class EdgeNeXt(BaseModule):
         InputError: if an argument is not one of those above.
     """
 
+    archs = ARCHS
     kernel_sizes = (3, 5, 7, 9)
     sdta_scales = (None, 2, 3, 4)
     """Channel groups of the SDTA encoder that ends the stage; None for a stage without one."""

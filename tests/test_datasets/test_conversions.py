@@ -11,9 +11,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy.io import savemat
 
-from edgenext_mm.datasets import voc
-from edgenext_mm.datasets.coco_to_voc import convert_coco
-from edgenext_mm.datasets.sbd_to_voc import convert_sbd
+from edgenext_mm.datasets.converters import voc_masks
+from edgenext_mm.datasets.converters.coco_to_voc import convert_coco
+from edgenext_mm.datasets.converters.sbd_to_voc import convert_sbd
 from edgenext_mm.errors import InputError
 
 PALETTE = PascalVOCDataset.METAINFO['palette']
@@ -95,7 +95,7 @@ def test_coco_equals_pycocotools(coco, tmp_path):
         colors, ids = np.array(image.convert('RGB')), np.array(image)
     for label in set(np.unique(ids)) - {255}:
         assert (colors[ids == label] == PALETTE[label]).all()
-    assert voc.PALETTE[255].tolist() == [224, 224, 192]
+    assert voc_masks.PALETTE[255].tolist() == [224, 224, 192]
 
 
 def test_stopped_conversion_goes_on(coco, tmp_path):
@@ -148,9 +148,9 @@ def sbd(tmp_path):
     names = list(masks)
     lists = {'train': names[:5], 'val': names[5:]}
     for split, listed in lists.items():
-        voc.write_list(root / f'{split}.txt', listed)
+        voc_masks.write_list(root / f'{split}.txt', listed)
     voc_root = tmp_path / 'VOC2012'
-    voc.write_list(voc_root / 'ImageSets/Segmentation/val.txt', [names[1], names[6], 'other'])
+    voc_masks.write_list(voc_root / 'ImageSets/Segmentation/val.txt', [names[1], names[6], 'other'])
     return root.parent, voc_root, masks
 
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from edgenext_mm.datasets import demo, demo_scenes
+from edgenext_mm.datasets.demo import data as demo
+from edgenext_mm.datasets.demo import scenes as demo_scenes
 from edgenext_mm.errors import InputError
 
 COCO_IDS = {

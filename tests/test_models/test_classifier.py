@@ -18,7 +18,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from safetensors.torch import load_file
 
-from edgenext_mm.checkpoint.convert import convert
+from edgenext_mm.deploy.convert import convert
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import ARCHS
 

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from edgenext_mm.complexity import count_complexity
+from edgenext_mm.analysis.complexity import count_complexity
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import DeepLabv3Head
 

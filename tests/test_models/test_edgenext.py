@@ -181,7 +181,7 @@ def test_builds_in_every_library(library, plain):
 from mmengine.utils import import_modules_from_strings
 from {library}.registry import MODELS
 model = MODELS.build(dict(type='edgenext_mm.EdgeNeXt'))
-import_modules_from_strings(['edgenext_mm'])
+import_modules_from_strings(['edgenext_mm.models'])
 assert (MODELS.get('EdgeNeXt') is type(model)) == {plain}
 """
     subprocess.run([sys.executable, '-c', code], check=True, timeout=120)

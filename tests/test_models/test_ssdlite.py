@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from edgenext_mm.complexity import count_complexity
+from edgenext_mm.analysis.complexity import count_complexity
 
 
 def build(name):

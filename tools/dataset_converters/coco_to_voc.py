@@ -2,7 +2,7 @@
 
 import argparse
 
-from edgenext_mm.datasets.coco_to_voc import convert_coco
+from edgenext_mm.datasets.converters.coco_to_voc import convert_coco
 from edgenext_mm.errors import exit_on_input_error
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from edgenext_mm.datasets.sbd_to_voc import convert_sbd
+from edgenext_mm.datasets.converters.sbd_to_voc import convert_sbd
 from edgenext_mm.errors import exit_on_input_error
 
 

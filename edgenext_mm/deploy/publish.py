@@ -5,9 +5,9 @@ from io import BytesIO
 
 import torch
 
-from ..engine.backends import AtomicLocalBackend
+from ..checkpoint.files import read_checkpoint
 from ..errors import InputError
-from .files import read_checkpoint
+from ..fileio import AtomicLocalBackend
 
 _META = ('cfg', 'dataset_meta')
 

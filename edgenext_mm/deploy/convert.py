@@ -6,11 +6,12 @@ import safetensors.torch
 import torch
 import torch.nn as nn
 
-from ..engine.backends import AtomicLocalBackend
+from ..checkpoint.families import BACKBONE, rename
+from ..checkpoint.files import read_checkpoint
+from ..checkpoint.pretrained import arch_of, backbone_shapes, check_shapes, find_weights
 from ..errors import InputError
-from .families import BACKBONE, rename
-from .files import read_checkpoint
-from .pretrained import arch_of, backbone_shapes, check_shapes, find_weights
+from ..fileio import AtomicLocalBackend
+from ..models.edgenext import ARCHS, EdgeNeXt
 
 SAFETENSORS = 'safetensors'
 # Where a family's loader looks for the weights; timm's takes them as they are.
@@ -47,9 +48,7 @@ def convert(checkpoint, out, to):
         raise InputError(
             f'{out}: a .safetensors file is written with --to safetensors, and nothing else is'
         )
-    from ..models.edgenext import ARCHS  # which imports from this package
-
-    names = {key for arch in ARCHS for key in backbone_shapes(arch)}
+    names = {key for arch in ARCHS for key in backbone_shapes(EdgeNeXt, arch)}
     names |= {key for arch in ARCHS for key in _head_shapes(arch, 1)}
     found = find_weights(read_checkpoint(checkpoint), names, checkpoint)
     state = {
@@ -58,18 +57,18 @@ def convert(checkpoint, out, to):
         if key in names
         or (key.startswith(BACKBONE) and not key.startswith(f'{BACKBONE}out_norms.'))
     }
-    arch = arch_of({key: value.shape for key, value in state.items()})
+    arch = arch_of({key: value.shape for key, value in state.items()}, EdgeNeXt)
     if arch is None:
         raise InputError(f'{checkpoint} does not hold one of {", ".join(ARCHS)}')
     if arch.endswith(_LACKS.get(to, ())):
         raise InputError(f'{checkpoint} is {arch}, which {to} does not have')
-    expected = backbone_shapes(arch)
+    expected = backbone_shapes(EdgeNeXt, arch)
     has_head = any(key.startswith('head.fc.') for key in state)
     if has_head:
         expected |= _head_shapes(arch, len(state.get('head.fc.weight', ())))
     else:  # a norm that timm and mmpretrain have without a classifier goes with that
         state = {key: value for key, value in state.items() if key.startswith(BACKBONE)}
-    check_shapes(state, expected, f'{checkpoint} is not a whole {arch}')
+    check_shapes(state, expected, f'{checkpoint} is not a whole {arch}', EdgeNeXt)
     if to == SAFETENSORS:
         content = safetensors.torch.save(
             {key: value.clone().contiguous() for key, value in state.items()}
@@ -84,8 +83,6 @@ def convert(checkpoint, out, to):
 
 
 def _head_shapes(arch, num_classes):
-    from ..models.edgenext import ARCHS
-
     dim = ARCHS[arch]['dims'][-1]
     norm = nn.BatchNorm2d(dim) if ARCHS[arch].get('bn_hs') else nn.LayerNorm(dim)
     head = nn.ModuleDict({'norm': norm, 'fc': nn.Linear(dim, num_classes)})

@@ -4,7 +4,7 @@ import numpy as np
 from mmdet.datasets import transforms
 from mmdet.structures.bbox import autocast_box_type
 
-from ..registry import TRANSFORMS
+from ...registry import TRANSFORMS
 
 TRIALS = 50
 

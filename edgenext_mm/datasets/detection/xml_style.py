@@ -4,9 +4,9 @@ from xml.etree.ElementTree import ParseError
 
 from mmdet.datasets import XMLDataset as MMDetXMLDataset
 
-from ..errors import InputError
-from ..registry import DATASETS
-from .checks import CheckedDataset, require_file
+from ...errors import InputError
+from ...registry import DATASETS
+from ..checks import CheckedDataset, require_file
 from .coco import check_images
 
 

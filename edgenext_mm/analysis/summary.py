@@ -10,8 +10,8 @@ from mmengine.registry import DATASETS
 from mmengine.utils import track_parallel_progress
 from PIL import Image
 
+from ..datasets.checks import check_labels
 from ..errors import InputError
-from .checks import check_labels
 
 #: COCO's limits of small, medium and large boxes, in pixels of a square's side.
 BOX_SIZES = {'small': (0, 32), 'medium': (32, 96), 'large': (96, np.inf)}

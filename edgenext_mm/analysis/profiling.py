@@ -7,8 +7,8 @@ from statistics import mean, median
 import torch
 from mmengine.hooks import Hook
 
+from ..engine.hooks import unwrapped
 from ..errors import InputError
-from .hooks import unwrapped
 
 WARMUP = 2
 

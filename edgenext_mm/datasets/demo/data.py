@@ -15,11 +15,11 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
-from ..engine.backends import AtomicLocalBackend
-from ..errors import InputError
-from ..models.edgenext import MIN_SIZE
-from . import voc
-from .demo_scenes import CLASSES, SceneObject, draw_scene
+from ...errors import InputError
+from ...fileio import AtomicLocalBackend
+from ...models.edgenext import MIN_SIZE
+from ..converters import voc_masks
+from .scenes import CLASSES, SceneObject, draw_scene
 
 GENERATOR = 'edgenext_mm demo data'
 VERSION = 3  # raise it whenever the drawn data change, so that stale folders are redrawn
@@ -78,7 +78,7 @@ def _semantic_mask(shape: tuple[int, int], objects: list[SceneObject]) -> np.nda
         labels[item.mask] = 1 + CLASSES.index(item.name)
         edges = cv2.morphologyEx(item.mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3)))
         borders |= edges.astype(bool)
-    labels[borders] = voc.IGNORE
+    labels[borders] = voc_masks.IGNORE
     return labels
 
 
@@ -136,7 +136,7 @@ def _write_image(
     jpeg = _encode(image)
     coco_image.write_bytes(jpeg)
     voc_image.write_bytes(jpeg)
-    voc.write_mask(voc_mask, _semantic_mask((height, width), objects))
+    voc_masks.write_mask(voc_mask, _semantic_mask((height, width), objects))
     image_id = _image_id(split, index)
     info = {'id': image_id, 'file_name': coco_image.name, 'height': height, 'width': width}
     annotations = []
@@ -176,8 +176,8 @@ def _write_split(out: Path, seed: int, split: int, count: int, pool):
         crops += lines
         annotations += [{'id': len(annotations) + k, **item} for k, item in enumerate(items, 1)]
     for path in _voc_lists(out, split):
-        voc.write_list(path, [Path(image['file_name']).stem for image in images])
-    voc.write_list(_crop_list(out, split), crops)
+        voc_masks.write_list(path, [Path(image['file_name']).stem for image in images])
+    voc_masks.write_list(_crop_list(out, split), crops)
     path = _annotation_file(out, split)
     path.write_text(
         json.dumps(

@@ -11,9 +11,9 @@ import numpy as np
 from mmseg.datasets import PascalVOCDataset
 from pycocotools.coco import COCO
 
-from ..errors import InputError
-from . import voc
-from .checks import coco_errors
+from ...errors import InputError
+from ..checks import coco_errors
+from . import voc_masks
 
 SPLITS = ('train2017', 'val2017')
 
@@ -58,7 +58,7 @@ def draw_mask(image, annotations, class_ids):
                     'segmentation that can be drawn: correct it, or take it out of the file'
                 ) from error
             crowd = annotation['iscrowd']
-            mask[shape] = voc.IGNORE if crowd else class_ids[annotation['category_id']]
+            mask[shape] = voc_masks.IGNORE if crowd else class_ids[annotation['category_id']]
     return mask
 
 
@@ -103,6 +103,6 @@ def _convert_split(annotation_file, out, split, processes):
             if (annotations := coco.imgToAnns[image['id']])
             and any(annotation['category_id'] in class_ids for annotation in annotations)
         }
-    voc.convert_masks(partial(draw_mask, class_ids=class_ids), tasks, processes)
-    voc.write_list(out / f'{split}.txt', sorted(path.stem for path in tasks))
+    voc_masks.convert_masks(partial(draw_mask, class_ids=class_ids), tasks, processes)
+    voc_masks.write_list(out / f'{split}.txt', sorted(path.stem for path in tasks))
     return len(tasks)

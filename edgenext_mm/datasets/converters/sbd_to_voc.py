@@ -4,8 +4,8 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from ..errors import InputError
-from . import voc
+from ...errors import InputError
+from . import voc_masks
 
 
 def read_mask(path):
@@ -53,10 +53,10 @@ def convert_sbd(sbd_root, voc_root, processes=None):
             f'{", ".join(missing[:3])}: unpack the whole archive again'
         )
     folder = voc_root / 'SegmentationClassAug'
-    voc.convert_masks(
+    voc_masks.convert_masks(
         read_mask, {folder / f'{name}.png': (path,) for name, path in sources.items()}, processes
     )
-    voc.write_list(lists / 'trainaug.txt', names)
+    voc_masks.write_list(lists / 'trainaug.txt', names)
     return len(names)
 
 

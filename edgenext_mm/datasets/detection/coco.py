@@ -3,10 +3,10 @@
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 
-from ..errors import InputError
-from ..models.edgenext import MIN_SIZE
-from ..registry import DATASETS
-from .checks import CheckedDataset, coco_errors, require_file, require_folder
+from ...errors import InputError
+from ...models.edgenext import MIN_SIZE
+from ...registry import DATASETS
+from ..checks import CheckedDataset, coco_errors, require_file, require_folder
 
 
 @DATASETS.register_module()

@@ -6,8 +6,8 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 
-from ..checkpoint.zoo import SCHEME
-from ..errors import InputError
+from .checkpoint.zoo import SCHEME
+from .errors import InputError
 
 
 def config_parser(description):

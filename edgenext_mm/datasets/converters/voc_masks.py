@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.utils import track_parallel_progress
 from PIL import Image
 
-from ..engine.backends import AtomicLocalBackend
+from ...fileio import AtomicLocalBackend
 
 IGNORE = 255
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn as nn
 from conftest import CLS_CONFIGS, CONFIGS
 
-from edgenext_mm.benchmark import Candidate, measure, measure_matmul_peak
+from edgenext_mm.analysis.benchmark import Candidate, measure, measure_matmul_peak
 
 
 def rows(text):

@@ -1,0 +1,1 @@
+"""What the tools measure, count and summarize."""

@@ -1,0 +1,1 @@
+"""From the formats of other datasets to those that the configs read."""
