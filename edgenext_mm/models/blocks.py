@@ -1,37 +1,44 @@
 """The building blocks of EdgeNeXt (arXiv 2206.10589, section 3).
 
-Maps are NCHW tensors that the blocks leave in channels-last memory: a map and its tokens
-(N, H, W, C) are then views of one another, and changing between them copies nothing.
+Maps and tokens are those of :mod:`~edgenext_mm.models.ops`.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
+from torch.utils.checkpoint import checkpoint
 
 from .fold import fold_norm, fold_scale
-from .ops import act_pointwise, add, is_compiling, pointwise
+from .ops import Pointwise, can_fuse, compiles_for_training, recomputed, to_map, to_tokens
+
+
+PIECE = 2**22
+"""Values of the widest tensor of a block that inference has at a time, if images are that small.
+
+16 MiB stay in the heap of glibc, which gives larger tensors back to the system at once, so that
+each has new pages: a forward pass of 16 images takes 12% more time without pieces.
+"""
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """LayerNorm over the channels of an NCHW map, eps 1e-6."""
+    """LayerNorm over the channels of a map, eps 1e-6."""
 
-    def __init__(self, num_channels):
+    def __init__(self, num_channels: int) -> None:
         super().__init__(num_channels, eps=1e-6)
 
-    def forward(self, x):
-        if is_compiling():
-            # In training with other image sizes, Inductor specializes on the size, or fails
-            # (PyTorch issue 185510), if a four-dimensional view is what the backward pass needs.
-            tokens = x.permute(0, 2, 3, 1).flatten(1, 2)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if compiles_for_training():
+            # With other image sizes, Inductor specializes on the size, or fails (PyTorch issue
+            # 185510), if a four-dimensional view is what the backward pass needs.
+            tokens = to_tokens(x).flatten(1, 2)
             tokens = F.layer_norm(tokens, self.normalized_shape, eps=self.eps)
             out = tokens.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
             out = out * self.weight[:, None, None] + self.bias[:, None, None]
             return out.to(tokens.dtype)  # that of autocast
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return to_map(super().forward(to_tokens(x)))
 
 
 class Downsample(nn.Conv2d):
@@ -41,14 +48,24 @@ class Downsample(nn.Conv2d):
     pixels that the strided form would have seen from its place.
 
     Args:
-        stride (int): 2, or 1 for the a-trous form.
-        dilation (int): how many times finer the input map is than in a network of output stride 32.
+        in_channels: channels of the map.
+        out_channels: channels of the result.
+        stride: 2, or 1 for the a-trous form.
+        dilation: how many times finer the input map is than in a network of output stride 32.
+        bias: whether the convolution has a bias.
     """
 
-    def __init__(self, in_channels, out_channels, stride=2, dilation=1, bias=True):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 2,
+        dilation: int = 1,
+        bias: bool = True,
+    ) -> None:
         super().__init__(in_channels, out_channels, 2, stride, dilation=dilation, bias=bias)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride == (1, 1):
             right, bottom = self.dilation[1], self.dilation[0]
             x = F.pad(x, (0, right, 0, bottom))
@@ -59,179 +76,190 @@ class FourierPositionEncoding(nn.Module):
     """Sines and cosines of the position, projected to the width of the map.
 
     Args:
-        dim (int): channels of the map.
-        hidden_dim (int): frequencies per axis times two. Defaults to 32.
-        temperature (float): the longest wavelength over the shortest. Defaults to 10000.
+        dim: channels of the map.
+        hidden_dim: sines and cosines for each axis.
+        temperature: the longest wavelength over the shortest.
     """
 
-    def __init__(self, dim, hidden_dim=32, temperature=10000.0):
+    def __init__(self, dim: int, hidden_dim: int = 32, temperature: float = 10000.0) -> None:
         super().__init__()
         self.hidden_dim = hidden_dim
         self.temperature = temperature
         self.token_projection = nn.Conv2d(2 * hidden_dim, dim, 1)
 
-    def _axis(self, size, like):
-        """Return the encoding of positions 1..size on one axis, shape (hidden_dim, size)."""
-        if is_compiling():
-            return _sines(size, self.hidden_dim, self.temperature, like.device).to(like.dtype)
-        return _cached_sines(size, self.hidden_dim, self.temperature, like.device, like.dtype)
-
-    def forward(self, height, width):
-        """Return the encoding of a map of this size, shape (1, dim, height, width)."""
-        # The projection of (y, x) is the sum of what it makes of y and of x: one line for each.
-        weight = self.token_projection.weight.flatten(1)
-        to_y, to_x = weight.split(self.hidden_dim, dim=1)
-        y = to_y @ self._axis(height, weight) + self.token_projection.bias[:, None]
-        x = to_x @ self._axis(width, weight)
-        # Added with the channels last, as the map has them.
-        return (y.t()[:, None] + x.t()).permute(2, 0, 1)[None]
+    def forward(self, height: int, width: int) -> torch.Tensor:
+        """Return the encoding of a map of this size, (1, dim, height, width)."""
+        weight = self.token_projection.weight
+        y = _sines(height, self.hidden_dim, self.temperature, weight)[:, None]
+        x = _sines(width, self.hidden_dim, self.temperature, weight)[None]
+        tokens = torch.cat((y.expand(-1, width, -1), x.expand(height, -1, -1)), dim=-1)
+        return self.token_projection(to_map(tokens[None]))
 
 
-def _sines(size, hidden_dim, temperature, device):
-    position = torch.arange(1, size + 1, device=device, dtype=torch.float32)
-    position = 2 * math.pi * position / (size + 1e-6)
-    exponent = torch.arange(0, hidden_dim, 2, device=device) / hidden_dim
-    angle = position / temperature ** exponent[:, None]
-    return torch.stack((angle.sin(), angle.cos()), dim=1).flatten(0, 1)
-
-
-@lru_cache(maxsize=64)
-def _cached_sines(size, hidden_dim, temperature, device, dtype):
-    with torch.inference_mode(False), torch.no_grad():  # for use in training as well
-        return _sines(size, hidden_dim, temperature, device).to(dtype)
+@torch.fx.wrap  # which cannot trace torch.arange
+def _sines(size: int, hidden_dim: int, temperature: float, like: torch.Tensor) -> torch.Tensor:
+    """Return the encoding of the positions of an axis, (size, hidden_dim)."""
+    position = torch.arange(1, size + 1, device=like.device, dtype=torch.float32)
+    position = 2 * math.pi * position / (position[-1] + 1e-6)
+    exponent = torch.arange(0, hidden_dim, 2, device=like.device) / hidden_dim
+    angle = position[:, None] / temperature**exponent
+    return torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1).to(like.dtype)
 
 
 class CrossCovarianceAttention(nn.Module):
     """Attention between channels, linear in the number of tokens (XCiT, arXiv 2106.09681).
 
     Args:
-        dim (int): channels of the map, a multiple of ``num_heads``.
-        num_heads (int): channels are split into this many groups that attend within themselves.
+        dim: channels of the map, a multiple of ``num_heads``.
+        num_heads: channels are split into this many groups that attend within themselves.
     """
 
-    def __init__(self, dim, num_heads):
+    def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Pointwise(dim, 3 * dim)
+        self.proj = Pointwise(dim, dim)
 
-    def forward(self, x, gamma=None):
-        """Map (N, dim, H, W) to a map of the same shape, scaled by gamma, both channels-last."""
-        dim = x.shape[1]
-        qk = pointwise(x, self.qkv.weight[: 2 * dim], self.qkv.bias[: 2 * dim])
-        v = pointwise(x, self.qkv.weight[2 * dim :], self.qkv.bias[2 * dim :])
-        qk = qk.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H * W, 2 * dim)
-        if qk.dtype == torch.float16:  # in which sums over many tokens overflow
-            qk = qk * qk.shape[1] ** -0.5
-        # The norms of q and k go to the small attention matrix, not to all of their tokens.
-        squares = qk.to(torch.promote_types(qk.dtype, torch.float32)).square()
-        norms = squares.sum(dim=1).clamp(min=1e-24).sqrt()  # faster than vector_norm
-        norms = norms.unflatten(1, (2, self.num_heads, -1))
-        q, k = qk.unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attn = q.transpose(-2, -1) @ k  # (N, heads, dim / heads, dim / heads)
-        scale = self.temperature / (norms[:, 0, :, :, None] * norms[:, 1, :, None])
-        attn = (attn * scale).softmax(dim=-1).to(v.dtype)
-        # So does the projection, which then maps the values at once.
-        weight, bias = _scaled(self.proj, gamma)
-        weight = weight.unflatten(1, (self.num_heads, -1)).transpose(0, 1) @ attn
-        weight = weight.transpose(1, 2).flatten(2)  # (N, dim, dim)
-        if len(x) == 1 and not torch.jit.is_tracing():  # a trace serves other batches too
-            return pointwise(v, weight[0], bias)
-        out = torch.baddbmm(bias, v.permute(0, 2, 3, 1).flatten(1, 2), weight.transpose(1, 2))
-        return out.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map tokens (N, H, W, dim) to tokens of the same shape."""
+        qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
+        q, k, v = qkv.transpose(1, 3).unbind(dim=2)  # (N, heads, H * W, dim / heads) each
+        attn = _normalized(q).transpose(-2, -1) @ _normalized(k)
+        attn = (attn * self.temperature).softmax(dim=-1)
+        out = v @ attn.transpose(-2, -1)
+        return self.proj(out.transpose(1, 2).reshape(x.shape))
 
 
-def _scaled(linear, gamma):
-    """Return weight and bias of a linear layer whose output is scaled, channel by channel."""
-    if gamma is None:
-        return linear.weight, linear.bias
-    return gamma[:, None] * linear.weight, gamma * linear.bias
+def _normalized(x: torch.Tensor) -> torch.Tensor:
+    """Divide (N, heads, H * W, channels) by the norms along the tokens, as F.normalize does.
+
+    Summing squares takes a third of the time of the norm of F.normalize, which goes over the tokens
+    of one channel after the other. float16 could not hold the sums.
+    """
+    squares = x.to(torch.promote_types(x.dtype, torch.float32)).square()
+    return x / squares.sum(dim=2, keepdim=True).clamp(min=1e-24).sqrt().to(x.dtype)
 
 
 class _Encoder(nn.Module):
     """What both encoders end with: norm, Linear, activation, Linear, layer scale, drop path.
 
     Args:
-        dim (int): channels of the map.
-        norm (type): norm layer of a map.
-        act (type): activation layer.
-        layer_scale (float): initial value of the layer scale; 0 leaves it out.
-        drop_path (float): probability of stochastic depth.
+        dim: channels of the map.
+        norm: norm layer of a map.
+        act: activation layer.
+        layer_scale: initial value of the layer scale; 0 leaves it out.
+        drop_path: probability of stochastic depth.
     """
 
     expansion = 4
 
-    def __init__(self, dim, norm, act, layer_scale, drop_path):
+    def __init__(
+        self,
+        dim: int,
+        norm: type[nn.Module],
+        act: type[nn.Module],
+        layer_scale: float,
+        drop_path: float,
+    ) -> None:
         super().__init__()
         self.layer_scale = layer_scale
         self.gamma = self._new_gamma(dim)
         self.norm = norm(dim)
-        self.pwconv1 = nn.Linear(dim, self.expansion * dim)
+        self.pwconv1 = Pointwise(dim, self.expansion * dim)
         self.act = act()
-        self.pwconv2 = nn.Linear(self.expansion * dim, dim)
+        self.pwconv2 = Pointwise(self.expansion * dim, dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
-    def _new_gamma(self, dim):
+    def _new_gamma(self, dim: int) -> nn.Parameter | None:
         if self.layer_scale > 0:
             return nn.Parameter(torch.full((dim,), float(self.layer_scale)))
         return None
 
-    def fold(self):
-        """Fold layer scale and what a norm does to single channels into the linear layers."""
+    def fold(self) -> None:
+        """Take the inference form: what scales single channels goes into the linear layers."""
         self.norm = fold_norm(self.norm, self.pwconv1)
         fold_scale(self.pwconv2, self.gamma)
         self.gamma = None
         self.drop_path = nn.Identity()
+        self.pwconv1.packs = self.pwconv2.packs = True
 
-    def _mlp(self, x):
-        x = pointwise(self.norm(x), self.pwconv1.weight, self.pwconv1.bias)
-        x = act_pointwise(x, self.act, *_scaled(self.pwconv2, self.gamma))
-        return self.drop_path(x)
+    def _mlp(self, x: torch.Tensor) -> torch.Tensor:
+        x = to_tokens(self.norm(x))
+        if can_fuse(self.pwconv1, self.act, x):
+            pieces = x.split(max(1, PIECE // (x[0].numel() * self.expansion)))
+            y = [self.pwconv2(self.pwconv1(piece, self.act)) for piece in pieces]
+            return torch.cat(y) if len(y) > 1 else y[0]
+        with recomputed(self.act, self.pwconv1(x)) as hidden:
+            return self.pwconv2(hidden)
+
+    def _add(
+        self, shortcut: torch.Tensor, tokens: torch.Tensor, gamma: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Add tokens, scaled by the layer scale, to a map."""
+        y = self.drop_path(to_map(tokens))
+        return shortcut + y if gamma is None else shortcut.addcmul(gamma[:, None, None], y)
 
 
 class ConvEncoder(_Encoder):
     """A large depth-wise convolution, then the channel MLP (paper, section 3.1).
 
     Args:
-        dim (int): channels of the map.
-        kernel_size (int): of the depth-wise convolution.
-        dilation (int): of the depth-wise convolution.
-        bias (bool): whether the depth-wise convolution has a bias.
-        in_dim (int): channels of the map that comes in. If they are not ``dim``, the block starts
+        dim: channels of the map.
+        kernel_size: of the depth-wise convolution.
+        dilation: of the depth-wise convolution.
+        bias: whether the depth-wise convolution has a bias.
+        in_dim: channels of the map that comes in. If they are not ``dim``, the block starts
             a stage, and its shortcut starts after the convolution. Defaults to ``dim``.
-        stride (int): of the depth-wise convolution. Defaults to 1.
+        stride: of the depth-wise convolution.
         kwargs: ``norm``, ``act``, ``layer_scale`` and ``drop_path`` of the MLP.
     """
 
-    def __init__(self, dim, kernel_size, dilation, bias, in_dim=None, stride=1, **kwargs):
+    def __init__(
+        self,
+        dim: int,
+        kernel_size: int,
+        dilation: int,
+        bias: bool,
+        in_dim: int | None = None,
+        stride: int = 1,
+        **kwargs,
+    ) -> None:
         super().__init__(dim, **kwargs)
         self.starts_stage = in_dim not in (None, dim)
         self.dwconv = _depthwise(in_dim or dim, dim, kernel_size, dilation, bias, stride)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.dwconv(x)
-        return add(y if self.starts_stage else x, self._mlp(y))
+        return self._add(y if self.starts_stage else x, self._mlp(y), self.gamma)
 
 
 class SDTAEncoder(_Encoder):
     """Split depth-wise transpose attention, then the channel MLP (paper, section 3.1).
 
     Args:
-        dim (int): channels of the map.
-        scales (int): into how many groups the channels are split.
-        num_heads (int): heads of the cross-covariance attention.
-        dilation (int): of the depth-wise 3x3 convolutions.
-        bias (bool): whether these have biases.
-        position (bool): whether a position encoding is added to the tokens.
-        normalized_shortcut (bool): whether the attention's shortcut starts after its norm, as
+        dim: channels of the map.
+        scales: into how many groups the channels are split.
+        num_heads: heads of the cross-covariance attention.
+        dilation: of the depth-wise 3x3 convolutions.
+        bias: whether these have biases.
+        position: whether a position encoding is added to the tokens.
+        normalized_shortcut: whether the attention's shortcut starts after its norm, as
             in the ``_bn_hs`` networks, or before it.
         kwargs: ``norm``, ``act``, ``layer_scale`` and ``drop_path`` of attention and MLP.
     """
 
     def __init__(
-        self, dim, scales, num_heads, dilation, bias, position, normalized_shortcut, **kwargs
-    ):
+        self,
+        dim: int,
+        scales: int,
+        num_heads: int,
+        dilation: int,
+        bias: bool,
+        position: bool,
+        normalized_shortcut: bool,
+        **kwargs,
+    ) -> None:
         super().__init__(dim, **kwargs)
         width = math.ceil(dim / scales)
         self.widths = (width,) * (scales - 1) + (dim - width * (scales - 1),)
@@ -242,36 +270,60 @@ class SDTAEncoder(_Encoder):
         self.xca = CrossCovarianceAttention(dim, num_heads)
         self.normalized_shortcut = normalized_shortcut
 
-    def fold(self):
+    def fold(self) -> None:
         super().fold()
         if not self.normalized_shortcut:
             self.norm_xca = fold_norm(self.norm_xca, self.xca.qkv)
         fold_scale(self.xca.proj, self.gamma_xca)
         self.gamma_xca = None
+        self.xca.qkv.packs = self.xca.proj.packs = True
 
-    def _multi_scale(self, x):
+    def _multi_scale(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve the groups in a chain, each on top of the one before it."""
-        *groups, last = x.split(self.widths, dim=1)
-        outs = []
-        for conv, group in zip(self.convs, groups, strict=True):
-            outs.append(conv(group + outs[-1] if outs else group))
-        return torch.cat((*outs, last), dim=1)
+        groups = x.split(self.widths, dim=1)
+        outs = [self.convs[0](groups[0])]
+        for i, conv in enumerate(self.convs[1:], 1):
+            outs.append(conv(groups[i] + outs[-1]))
+        return torch.cat((*outs, groups[len(outs)]), dim=1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self._multi_scale(x)
         if self.normalized_shortcut:
             y = self.norm_xca(y)
         if self.pos_embd is not None:
-            y = y + self.pos_embd(*y.shape[2:])
-        tokens = y if self.normalized_shortcut else self.norm_xca(y)
-        y = add(y, self.drop_path(self.xca(tokens, self.gamma_xca)))
-        return add(x, self._mlp(y))
+            y = y + self.pos_embd(y.shape[2], y.shape[3])
+        tokens = to_tokens(y if self.normalized_shortcut else self.norm_xca(y))
+        y = self._add(y, self.xca(tokens), self.gamma_xca)
+        return self._add(x, self._mlp(y), self.gamma)
 
 
-def _depthwise(in_channels, out_channels, kernel_size, dilation, bias, stride=1):
+class Stage(nn.Sequential):
+    """The blocks of a stage.
+
+    Args:
+        blocks: the blocks.
+        with_cp: recompute each block in the backward pass.
+    """
+
+    def __init__(self, *blocks: nn.Module, with_cp: bool = False) -> None:
+        super().__init__(*blocks)
+        self.with_cp = with_cp
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            if self.with_cp and x.requires_grad:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
+
+def _depthwise(
+    in_channels: int, channels: int, kernel_size: int, dilation: int, bias: bool, stride: int = 1
+) -> nn.Conv2d:
     return nn.Conv2d(
         in_channels,
-        out_channels,
+        channels,
         kernel_size,
         stride,
         padding=dilation * (kernel_size // 2),

@@ -1,6 +1,8 @@
 """The EdgeNeXt backbone (arXiv 2206.10589)."""
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,13 +11,13 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from ..checkpoint.pretrained import init_pretrained
 from ..errors import InputError
 from ..registry import MODELS
-from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder
+from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder, Stage
 from .fold import fold_norm
+from .ops import is_captured, to_map, to_tokens
 
 _XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
 _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
@@ -24,7 +26,7 @@ _BASE = dict(depths=(3, 3, 9, 3), dims=(80, 160, 288, 584), num_heads=8)
 
 #: The published networks: paper, table 1; the reference repository for the ``_bn_hs`` ones; timm
 #: for ``small_rw``.
-ARCHS = {
+ARCHS: dict[str, dict[str, Any]] = {
     'xx_small': _XX_SMALL,
     'x_small': _X_SMALL,
     'small': _SMALL,
@@ -49,35 +51,38 @@ class EdgeNeXt(BaseModule):
     The names of its parameters are those of the reference implementation.
 
     Args:
-        arch (str | dict): a name of :data:`ARCHS`, or a dict with the keys ``depths`` and
-            ``dims`` (four ints each: blocks and channels per stage), ``num_heads`` (int) and
-            optionally ``bn_hs`` (bool: BatchNorm and Hardswish in the place of LayerNorm and
-            GELU, and the structure of the ``_bn_hs`` networks) and ``overlap`` (bool: a 9x9 stem
-            and strided depth-wise convolutions, whose windows overlap, in the place of patches
-            that do not; no convolution has a bias). Defaults to 'xx_small'.
-        in_channels (int): channels of the image. Defaults to 3.
-        out_indices (Sequence[int]): the stages, 0 to 3 in ascending order, whose maps are
-            emitted. Defaults to all.
-        output_stride (int): 32, or 16 or 8 to keep the last one or two stages at that stride
-            with dilated convolutions. Parameters stay the same. Defaults to 32.
-        drop_path_rate (float): stochastic depth of the last block; it grows linearly from 0 at
-            the first one. The paper has 0.1 for small and base. Defaults to 0.
-        layer_scale_init_value (float): initial layer scale; 0 leaves layer scale out.
-            Defaults to 1e-6.
-        frozen_stages (int): 0 freezes the stem, n the stem and the first n stages; -1 nothing.
-            What is frozen also stays in evaluation mode. Defaults to -1.
-        norm_eval (bool): keep BatchNorm statistics while training. Defaults to False.
-        with_cp (bool): recompute blocks in the backward pass to save memory. BatchNorm then
-            updates its statistics twice per step. Defaults to False.
-        out_norm (bool): add a norm for each emitted map, for necks without one of their own.
-            Defaults to False.
-        init_cfg (dict | None): defaults to the paper's initialisation, truncated
-            normal of std 0.02 and zero biases. ``dict(type='Pretrained', checkpoint=...)`` loads
-            a file, a URL or a short name such as 'edgenext://small', all of its weights or none
+        arch: a name of :data:`ARCHS`, or a dict with the keys ``depths`` and ``dims`` (four ints
+            each: blocks and channels per stage), ``num_heads`` (int) and optionally ``bn_hs``
+            (bool: BatchNorm and Hardswish in the place of LayerNorm and GELU, and the structure of
+            the ``_bn_hs`` networks) and ``overlap`` (bool: a 9x9 stem and strided depth-wise
+            convolutions, whose windows overlap, in the place of patches that do not; no
+            convolution has a bias).
+        in_channels: channels of the image.
+        out_indices: the stages, 0 to 3 in ascending order, whose maps are emitted. Stages after
+            the last of them are not built. Defaults to all.
+        output_stride: 32, or 16 or 8 to keep the last one or two stages at that stride with
+            dilated convolutions. Parameters stay the same.
+        drop_path_rate: stochastic depth of the last block of the fourth stage; it grows linearly
+            from 0 at the first block. The paper has 0.1 for small and base.
+        layer_scale_init_value: initial layer scale; 0 leaves layer scale out.
+        frozen_stages: 0 freezes the stem, n the stem and the first n stages; -1 nothing. What is
+            frozen also stays in evaluation mode.
+        norm_eval: keep BatchNorm statistics while training.
+        with_cp: recompute blocks in the backward pass to save memory. BatchNorm then updates its
+            statistics twice per step.
+        out_norm: add a norm for each emitted map, for necks without one of their own.
+        init_cfg: defaults to the paper's initialisation, truncated normal of std 0.02 and zero
+            biases. ``dict(type='Pretrained', checkpoint=...)`` loads a file, a URL or a short name
+            such as 'edgenext://small', all weights of the network or none
             (:func:`edgenext_mm.checkpoint.load_pretrained`).
 
     Raises:
         InputError: if an argument is not one of those above.
+
+    Example:
+        >>> backbone = EdgeNeXt('xx_small', out_indices=(2, 3)).eval()
+        >>> [tuple(x.shape) for x in backbone(torch.zeros(1, 3, 320, 320))]
+        [(1, 88, 20, 20), (1, 168, 10, 10)]
     """
 
     archs = ARCHS
@@ -89,18 +94,18 @@ class EdgeNeXt(BaseModule):
 
     def __init__(
         self,
-        arch='xx_small',
-        in_channels=3,
-        out_indices=(0, 1, 2, 3),
-        output_stride=32,
-        drop_path_rate=0.0,
-        layer_scale_init_value=1e-6,
-        frozen_stages=-1,
-        norm_eval=False,
-        with_cp=False,
-        out_norm=False,
-        init_cfg=None,
-    ):
+        arch: str | dict[str, Any] = 'xx_small',
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        output_stride: int = 32,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float = 1e-6,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        out_norm: bool = False,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
         init_cfg = init_cfg or dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02)
         super().__init__(init_cfg)
         settings = _check_arch(arch)
@@ -112,10 +117,10 @@ class EdgeNeXt(BaseModule):
         self.out_indices = out_indices
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.with_cp = with_cp
         self.deployed = False
 
         depths, dims = settings['depths'], settings['dims']
+        built = out_indices[-1] + 1
         bn_hs, overlap = settings.get('bn_hs', False), settings.get('overlap', False)
         bias = not bn_hs and not overlap
         norm = nn.BatchNorm2d if bn_hs else LayerNorm2d
@@ -132,7 +137,7 @@ class EdgeNeXt(BaseModule):
         self.downsample_layers = nn.ModuleList([nn.Sequential(stem, norm(dims[0]))])
         self.stages = nn.ModuleList()
         stride, dilation = 4, 1
-        for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
+        for i, (depth, dim) in enumerate(zip(depths[:built], dims[:built], strict=True)):
             first = {}  # what is particular to the first block
             if i > 0:
                 step = 2 if stride < output_stride else 1
@@ -163,13 +168,13 @@ class EdgeNeXt(BaseModule):
                         **{**common, **(first if j == 0 else {})},
                     )
                 blocks.append(block)
-            self.stages.append(nn.Sequential(*blocks))
+            self.stages.append(Stage(*blocks, with_cp=with_cp))
         self.out_norms = (
             nn.ModuleDict({str(i): norm(dims[i]) for i in out_indices}) if out_norm else None
         )
         self._freeze()
 
-    def init_weights(self):
+    def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says.
 
         Raises:
@@ -181,40 +186,36 @@ class EdgeNeXt(BaseModule):
         else:
             super().init_weights()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute the maps of the stages in ``out_indices``.
 
         Args:
-            x (Tensor): images, (N, in_channels, H, W); H and W at least 32.
+            x: images, (N, in_channels, H, W); H and W at least 32.
 
         Returns:
-            tuple[Tensor]: (N, dims[i], H / s, W / s) per stage, rounded down (with ``overlap``,
-            up), where s is 4, 8, 16 and 32 or ``output_stride`` if that is less; in channels-last
-            memory.
+            (N, dims[i], H / s, W / s) per stage, rounded down (with ``overlap``, up), where s is 4,
+            8, 16 and 32 or ``output_stride`` if that is less; in channels-last memory.
 
         Raises:
             InputError: if an image is smaller than 32 pixels.
         """
-        if min(x.shape[2:]) < MIN_SIZE:
+        if not is_captured(x) and min(x.shape[2:]) < MIN_SIZE:
             height, width = x.shape[2:]
             raise InputError(
                 f'EdgeNeXt needs images of at least {MIN_SIZE}x{MIN_SIZE} pixels and got '
                 f'{height}x{width} (height x width): resize or pad them first'
             )
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = to_map(to_tokens(x).contiguous())
         outs = []
-        for i in range(self.out_indices[-1] + 1):
-            x = self.downsample_layers[i](x)
-            for block in self.stages[i]:
-                if self.with_cp and x.requires_grad:
-                    x = checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+        for i, (downsample, stage) in enumerate(
+            zip(self.downsample_layers, self.stages, strict=True)
+        ):
+            x = stage(downsample(x))
             if i in self.out_indices:
                 outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
         return tuple(outs)
 
-    def switch_to_deploy(self):
+    def switch_to_deploy(self) -> None:
         """Take the form that infers fastest, in place; a second time changes nothing.
 
         Layer scales, what norms do to single channels, and BatchNorms go into the layers beside
@@ -239,7 +240,7 @@ class EdgeNeXt(BaseModule):
                 block.fold()
         self.requires_grad_(False)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> 'EdgeNeXt':
         """Set the mode; what ``frozen_stages`` and ``norm_eval`` hold stays in evaluation mode.
 
         Raises:

@@ -1,104 +1,188 @@
-"""The operations in which the blocks spend their time."""
+"""The operations in which the blocks spend their time.
+
+A feature map is (N, C, H, W) in channels-last memory. Its tokens are the same memory seen as
+(N, H, W, C), so that going from one to the other copies nothing.
+"""
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.modules.module import _has_any_global_hook
 
-
-def pointwise(x, weight, bias):
-    """Apply a linear layer to the channels of a map.
-
-    On a CPU this is a convolution of oneDNN, which adds the bias on the way, and which uses
-    AVX-512 on processors where MKL's matrix product, which is behind F.linear, does not.
-
-    Args:
-        x (Tensor): (N, C, H, W) in channels-last memory.
-        weight (Tensor): (O, C).
-        bias (Tensor): (O,).
-
-    Returns:
-        Tensor: (N, O, H, W) in channels-last memory.
-    """
-    if x.is_cpu:
-        return F.conv2d(x, weight.view(*weight.shape, 1, 1), bias)
-    return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
-
-
-# PyTorch before 2.3 has it elsewhere.
+# PyTorch before 2.3 has is_compiling elsewhere, and before 2.7 no is_exporting.
 is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
+_is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
+_outer_hooks = getattr(torch._C._autograd, '_top_saved_tensors_default_hooks', lambda _: None)
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+_FUSED = (nn.GELU, nn.Hardswish)
 
 
-def _is_captured():
-    """Tell whether a compiler or tracer takes down the operations."""
-    return is_compiling() or torch.jit.is_tracing()
+def to_tokens(x: torch.Tensor) -> torch.Tensor:
+    """View a map (N, C, H, W) as tokens (N, H, W, C)."""
+    return x.permute(0, 2, 3, 1)
 
 
-def act_pointwise(x, act, weight, bias):
-    """Apply an activation to a map that nothing else needs, and then a linear layer.
+def to_map(tokens: torch.Tensor) -> torch.Tensor:
+    """View tokens (N, H, W, C) as a map (N, C, H, W)."""
+    return tokens.permute(0, 3, 1, 2)
+
+
+def is_captured(x: torch.Tensor) -> bool:
+    """Tell whether operations are recorded, transformed or counted, and not only executed."""
+    return (
+        type(x) is not torch.Tensor
+        or is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+    )
+
+
+def compiles_for_training() -> bool:
+    """Tell whether torch.compile records a forward pass that has a backward pass."""
+    return is_compiling() and torch.is_grad_enabled() and not _is_exporting()
+
+
+class _LinearType(type(nn.Linear)):
+    """Makes a class equal to nn.Linear: torch.ao.quantization looks for that type exactly."""
+
+    def __eq__(cls, other):
+        return other is nn.Linear or cls is other
+
+    def __hash__(cls):
+        return hash(nn.Linear)
+
+
+class Pointwise(nn.Linear, metaclass=_LinearType):
+    """nn.Linear on tokens, by the faster of PyTorch's two products on a CPU.
+
+    These are MKL's, behind F.linear, and oneDNN's, which adds bias and activation on the way.
+    """
+
+    packs = False
+    """Whether the layer, which then only infers, keeps its weight in oneDNN's layout as well."""
+    _packed = None
+
+    def forward(self, x: torch.Tensor, act: nn.Module | None = None) -> torch.Tensor:
+        """Map tokens (N, H, W, in_features) to tokens (N, H, W, out_features).
+
+        Args:
+            x: the tokens.
+            act: an activation of which :func:`can_fuse` says that the result may have it already.
+        """
+        if is_captured(x):
+            if is_compiling() and not _is_exporting() and x.is_cpu:
+                return self._convolve(x)  # which Inductor gives to oneDNN
+        elif x.is_cpu and type(self.weight) is nn.Parameter:
+            # Beyond the caches, F.linear loses time with a pass for the bias.
+            widest = max(self.in_features, self.out_features)
+            on_onednn = x.numel() // self.in_features * widest > 1_500_000 or _mkl_is_slow()
+            if torch.is_grad_enabled():
+                if on_onednn and _convolves_by_onednn(x):
+                    return self._convolve(x)
+            elif (
+                (on_onednn or act is not None or self.packs)
+                and x.dtype == self.weight.dtype == torch.float32
+                and _HAS_ONEDNN
+                and not torch.is_autocast_cpu_enabled()
+            ):
+                if self.packs and self._packed is None:
+                    self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach())
+                weight = self._packed if self.packs else self.weight
+                post_op = _post_op(act)
+                return torch.ops.mkldnn._linear_pointwise.default(x, weight, self.bias, *post_op)
+        x = super().forward(x)
+        return x if act is None else _activation(act, x, inplace=True)
+
+    def _convolve(self, x: torch.Tensor) -> torch.Tensor:
+        return to_tokens(F.conv2d(to_map(x), self.weight[:, :, None, None], self.bias))
+
+    def _apply(self, *args, **kwargs):
+        self._packed = None
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args):
+        self._packed = None
+        super()._load_from_state_dict(*args)
+
+    def __getstate__(self):
+        return {**self.__dict__, '_packed': None}  # which cannot be copied
+
+
+@lru_cache
+def _mkl_is_slow() -> bool:
+    """Tell whether MKL leaves half of the processor unused: AMD's with AVX-512."""
+    cpuinfo = Path('/proc/cpuinfo')
+    vendor = cpuinfo.read_text() if cpuinfo.is_file() else platform.processor()
+    return 'AuthenticAMD' in vendor and torch.backends.cpu.get_cpu_capability() == 'AVX512'
+
+
+def _convolves_by_onednn(x: torch.Tensor) -> bool:
+    """Tell what PyTorch does with a 1x1 convolution: elsewhere it copies (use_mkldnn in ATen)."""
+    return (len(x) >= 16 or torch.get_num_threads() > 1) and (len(x) > 1 or x.numel() > 20480)
+
+
+def _post_op(act: nn.Module | None) -> tuple[str, list, str]:
+    if act is None:
+        return 'none', [], ''
+    return ('hardswish', [], '') if isinstance(act, nn.Hardswish) else ('gelu', [], act.approximate)
+
+
+def can_fuse(layer: nn.Module, act: nn.Module, x: torch.Tensor) -> bool:
+    """Tell whether a layer may return its activated result, since nobody sees what is between.
 
     Args:
-        x (Tensor): (N, C, H, W) in channels-last memory; overwritten where gradients are
-            switched off.
-        act (nn.Module): GELU or Hardswish.
-        weight (Tensor): (O, C).
-        bias (Tensor): (O,).
-
-    Returns:
-        Tensor: (N, O, H, W) in channels-last memory.
+        layer: what is before the activation.
+        act: the activation.
+        x: the input of the layer.
     """
-    if _is_captured():
-        return pointwise(act(x), weight, bias)
-    if torch.is_grad_enabled():
-        return _ActPointwise.apply(x, act, weight, bias)
-    inplace = F.hardswish(x, inplace=True) if isinstance(act, nn.Hardswish) else _gelu_(x)
-    return pointwise(inplace, weight, bias)
+    return not (
+        torch.is_grad_enabled()
+        or is_captured(x)
+        or type(layer) is not Pointwise
+        or type(act) not in _FUSED
+        or layer._forward_hooks
+        or layer._forward_pre_hooks
+        or act._forward_hooks
+        or act._forward_pre_hooks
+        or _has_any_global_hook()
+    )
 
 
-_gelu_ = torch.ops.aten.gelu_
+@contextmanager
+def recomputed(act: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Give the activation of ``x`` to layers that compute it again for their backward pass.
 
-
-class _ActPointwise(torch.autograd.Function):
-    """Keeps the input alone for the backward pass, not what the activation makes of it.
-
-    These two are the largest tensors of a block.
+    They would keep it otherwise, as the largest tensor of a block. Inside of checkpointing and the
+    like, which save more, and with activations but GELU and Hardswish, they do keep it.
     """
+    if not torch.is_grad_enabled() or is_captured(x) or type(act) not in _FUSED or _outer_hooks(0):
+        yield act(x)
+        return
+    y, x = act(x), x.detach()
+    place = y.data_ptr(), y.numel()
 
-    @staticmethod
-    def forward(ctx, x, act, weight, bias):
-        ctx.save_for_backward(x, weight)
-        ctx.act = act
-        return pointwise(act(x), weight, bias)
+    def pack(saved):
+        is_y = (saved.data_ptr(), saved.numel()) == place
+        return (saved.size(), saved.stride()) if is_y else saved
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            y = ctx.act(x)
-        # Without the forward pass, which autograd would want again.
-        grad_y, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-            grad.to(y.dtype),
-            y.detach(),
-            weight.to(y.dtype)[:, :, None, None],
-            [len(weight)],
-            *([1, 1], [0, 0], [1, 1], False, [0, 0], 1),
-            ctx.needs_input_grad[:1] + ctx.needs_input_grad[2:],
-        )
-        (grad_x,) = torch.autograd.grad(y, x, grad_y) if grad_y is not None else (None,)
-        if grad_weight is not None:
-            grad_weight = grad_weight[:, :, 0, 0].to(weight.dtype)
-        return (
-            grad_x,
-            None,
-            grad_weight,
-            grad_bias if grad_bias is None else grad_bias.to(weight.dtype),
-        )
+    def unpack(packed):
+        is_y = isinstance(packed, tuple)
+        return _activation(act, x).as_strided(*packed) if is_y else packed
+
+    with saved_tensors_hooks(pack, unpack):
+        yield y
 
 
-def add(x, y):
-    """Return x + y; overwrites y, which nothing else needs, where gradients are switched off."""
-    if torch.is_grad_enabled() or _is_captured() or y.dtype != torch.result_type(x, y):
-        return x + y
-    return y.add_(x)
+def _activation(act: nn.Module, x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+    if isinstance(act, nn.Hardswish):
+        return F.hardswish(x, inplace)
+    gelu = torch._C._nn.gelu_ if inplace else F.gelu
+    return gelu(x, approximate=act.approximate)

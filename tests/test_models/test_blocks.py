@@ -1,4 +1,4 @@
-"""What makes the forward pass fast changes neither results nor gradients."""
+"""The blocks against the definitions of the paper, an operation at a time."""
 
 import copy
 
@@ -10,7 +10,6 @@ from golden import assert_maps_close, randomize
 from edgenext_mm.deploy import switch_to_deploy
 from edgenext_mm.models import EdgeNeXt
 from edgenext_mm.models.blocks import ConvEncoder, CrossCovarianceAttention, SDTAEncoder
-from edgenext_mm.models.ops import add
 
 TINY = dict(depths=(1, 1, 2, 2), dims=(8, 16, 24, 32), num_heads=4)
 VARIANTS = [dict(TINY), dict(TINY, bn_hs=True)]
@@ -101,7 +100,6 @@ def test_without_gradients_and_in_other_types():
         with torch.inference_mode():
             maps = [m.clone() for m in model(x)]
         assert_maps_close(maps, plain_forward(model, x))
-    assert_maps_close(model(x), maps)  # after the cache was filled in inference mode
     double = copy.deepcopy(model).double()
     for size in ((64, 96), (96, 64)):
         x = torch.randn(2, 3, *size)
@@ -121,9 +119,7 @@ def test_many_tokens_in_half_precision():
     """The sums over 6,400 tokens are beyond the numbers of float16."""
     torch.manual_seed(0)
     attention = CrossCovarianceAttention(16, 4)
-    x = (8 * torch.randn(1, 1, 80, 80) + torch.randn(2, 16, 80, 80)).contiguous(
-        memory_format=torch.channels_last
-    )
+    x = 8 * torch.randn(1, 80, 80, 1) + torch.randn(2, 80, 80, 16)
     with torch.no_grad():
         attention.qkv.weight.mul_(3)
         expected = attention(x)
@@ -140,24 +136,11 @@ def test_traces_for_other_batches():
         assert_maps_close(traced(x), plain_forward(model, x))
 
 
-def test_adds_in_the_wider_type():
-    x, y = torch.randn(1, 2, 3, 3), torch.randn(1, 2, 3, 3, dtype=torch.float16)
-    with torch.no_grad():
-        assert torch.equal(add(x, y), x + y)
-        assert add(x, other := torch.ones_like(x)) is other
-
-
-def test_keeps_the_position_encoding_current():
-    """When its projection trains, and in copies."""
+def test_position_encoding():
     encoding = EdgeNeXt(TINY).stages[1][-1].pos_embd
     before = encoding(5, 7)
     assert before.shape == (1, 16, 5, 7)
     assert (before - plain_position(encoding, 5, 7)).abs().max() < 1e-5
-    with torch.no_grad():
-        encoding.token_projection.weight.add_(1)
-    twin = copy.deepcopy(encoding)
-    assert (twin(5, 7) - before).abs().max() > 0.1
-    assert twin.state_dict().keys() == {'token_projection.weight', 'token_projection.bias'}
 
 
 compiles = pytest.mark.skipif(
