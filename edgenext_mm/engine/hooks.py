@@ -19,23 +19,22 @@ from ..registry import HOOKS
 from .samplers import MultiScaleBatchSampler
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
+# An RPN tells objects from background, the semantic heads of HTC and SCNet learn from maps with
+# classes of their own, and a head for re-identification has one class per person.
+_OWN_CLASSES = frozenset(('rpn_head', 'semantic_head', 'reid'))
 
 
 @HOOKS.register_module()
 class NumClassesCheckHook(Hook):
     """Checks, before a loop starts, that the heads have as many classes as its dataset.
 
-    Training starts with the dataset for validation as well. In a panoptic dataset, heads have the
-    classes of things alone or all. What cannot be checked is said: a dataset without
-    ``metainfo.classes``, and a detector that reads the names of the classes (``language_model``).
+    Training starts with the dataset for validation as well. For a panoptic dataset, a head has all
+    classes or those of things alone. A warning says what is not checked: datasets without
+    ``metainfo.classes``, and detectors that read the names of the classes (``language_model``).
 
     Raises:
-        InputError: if they do not, naming all heads that differ.
+        InputError: if they have not, naming all heads that differ.
     """
-
-    # RPN tells objects from background; the semantic heads of HTC and SCNet learn from maps with
-    # classes of their own; a re-identification head has one class per person.
-    others = frozenset(('rpn_head', 'semantic_head', 'reid'))
 
     def before_train(self, runner: Runner) -> None:
         """Check the datasets for training and validation."""
@@ -60,7 +59,7 @@ class NumClassesCheckHook(Hook):
             for name, module in model.named_modules()
             if name
             and (getattr(module, 'num_classes', None) or 0) > 0
-            and (hasattr(module, 'num_things_classes') or self.others.isdisjoint(name.split('.')))
+            and (hasattr(module, 'num_things_classes') or _OWN_CLASSES.isdisjoint(name.split('.')))
         }
         for metainfo in _metainfos(getattr(runner, dataloader).dataset) if heads else ():
             classes = metainfo.get('classes')
@@ -101,13 +100,13 @@ class NumClassesCheckHook(Hook):
 class ResumeEpochHook(Hook):
     """Lets a run that resumes in the middle of an epoch see only the rest of its batches.
 
-    For training by epochs with a :class:`~edgenext_mm.engine.samplers.MultiScaleBatchSampler`.
-    Checkpoints in the middle of an epoch come from a CheckpointHook with ``by_epoch=False``. What
-    was accumulated since the last step of the optimizer is lost with a run that stops.
+    For training by epochs with a :class:`~edgenext_mm.engine.MultiScaleBatchSampler`. Checkpoints
+    in the middle of an epoch come from a CheckpointHook with ``by_epoch=False``. Gradients that
+    were accumulated since the last step of the optimizer are lost when a run stops.
 
     Raises:
-        InputError: if the training data have another batch sampler, or if the checkpoint comes from
-            the middle of an epoch with another number of batches.
+        InputError: if the training dataloader has another batch sampler, or if the checkpoint comes
+            from the middle of an epoch with another number of batches.
     """
 
     progress: dict[str, int] | None = None
@@ -232,10 +231,11 @@ def _keep_freed_memory() -> None:
 
     def return_freed_memory() -> None:
         libc.mallopt(M_MMAP_MAX, 65536)
-        # What glibc arrives at by itself in a process with large blocks, and then leaves alone.
+        # glibc raises its thresholds up to these as a process frees large blocks, but no longer
+        # once one of them has been set.
         libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
         libc.mallopt(M_TRIM_THRESHOLD, 64 << 20)
-        libc.malloc_trim(0)  # the pages that the parent keeps
+        libc.malloc_trim(0)  # Freed pages of the parent would stay in memory for both.
 
     libc.mallopt(M_MMAP_MAX, 0)
     libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
@@ -246,8 +246,8 @@ def _keep_freed_memory() -> None:
 class SwitchToDeployHook(Hook):
     """Tests a copy of the model that :func:`edgenext_mm.deploy.switch_to_deploy` has switched.
 
-    The runner has the copy in place of its model only while the test loop works on a batch, so it
-    has its own model back also after an error, for training that goes on.
+    The copy is in the place of the runner's model only while the test loop works on a batch. So the
+    runner has its own model also after an error, and can go on with training.
     """
 
     priority = 'LOW'  # after EMAHook has put in the averaged weights
@@ -263,8 +263,8 @@ class SwitchToDeployHook(Hook):
 
         def run_iter(*args: Any, **kwargs: Any) -> Any:
             self.used = True
-            setattr(owner, name, deployed)
             try:
+                setattr(owner, name, deployed)
                 return type(loop).run_iter(loop, *args, **kwargs)
             finally:
                 setattr(owner, name, model)
@@ -274,8 +274,7 @@ class SwitchToDeployHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Leave the test loop as it was."""
         loop = runner.test_loop
-        # After an error the loop keeps its run_iter, which the next test replaces.
-        del loop.run_iter
+        del loop.run_iter  # Where an error comes first, the next test replaces it.
         if not self.used:
             runner.logger.warning(
                 f'SwitchToDeployHook has no effect: {type(loop).__name__} does not call run_iter'

@@ -18,12 +18,14 @@ from mmdet.models import (
 from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, TestLoop
+from torch.distributed import HashStore
 from torch.utils.data import ConcatDataset, Subset
 
 from edgenext_mm.engine import NumClassesCheckHook
+from edgenext_mm.engine.hooks import unwrapped
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import EdgeNeXt
 
@@ -152,9 +154,21 @@ def test_says_what_it_does_not_check(tmp_path, dataset):
 
 
 def check(model, metainfo):
-    dataset = SimpleNamespace(metainfo=metainfo)
-    runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
+    """Return what the check warns of."""
+    dataset, warnings = SimpleNamespace(metainfo=metainfo), []
+    runner = SimpleNamespace(
+        model=model,
+        test_dataloader=SimpleNamespace(dataset=dataset),
+        logger=SimpleNamespace(warning=warnings.append),
+    )
     NumClassesCheckHook().before_test(runner)
+    return warnings
+
+
+def test_detectors_that_read_names():
+    model = nn.ModuleDict(dict(bbox_head=Head(256), language_model=nn.Identity()))
+    (warning,) = check(model, COCO)
+    assert warning.endswith('test_dataloader: the model reads their names')
 
 
 class Wrapper(nn.Module):
@@ -285,6 +299,7 @@ class Spy(Hook):
 
     def before_test_iter(self, runner, batch_idx, data_batch=None):
         self.model = runner.model
+        self.deployed = unwrapped(runner.model).backbone.deployed
         if self.error and batch_idx == 1:
             raise self.error
 
@@ -306,7 +321,7 @@ def test_switches_to_deploy_for_the_test_alone(tmp_path, error):
             spy.error = error
             with pytest.raises(error):
                 runner.test()
-            assert spy.model.backbone.deployed and spy.model is not model
+            assert spy.deployed and spy.model is not model
             with pytest.raises(error):
                 runner.test()
         torch.manual_seed(0)
@@ -317,7 +332,7 @@ def test_switches_to_deploy_for_the_test_alone(tmp_path, error):
         states.append(checkpoint['state_dict'])
         spy.error = None
         runner.test()
-        assert spy.model.backbone.deployed and runner.model is model
+        assert spy.deployed and runner.model is model
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
@@ -338,8 +353,23 @@ def test_switches_the_averaged_weights(tmp_path):
     runner = new_runner(tmp_path, images, images, images, Network(), hooks)
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}
     runner.test()
-    assert spy.model.backbone.deployed and spy.model.layer.bias == 0.25
+    assert spy.deployed and spy.model.layer.bias == 0.25
     assert all(torch.equal(value, before[key]) for key, value in runner.model.state_dict().items())
+
+
+def test_switches_in_a_wrapper(tmp_path):
+    images, spy = Images(pipeline=[lambda info: info['value']], metainfo=CLASSES), Spy()
+    hooks = [dict(type='edgenext_mm.SwitchToDeployHook'), spy]
+    runner = new_runner(tmp_path, images, images, images, Network(), hooks)
+    model = runner.model
+    torch.distributed.init_process_group('gloo', store=HashStore(), rank=0, world_size=1)
+    try:
+        runner.model = wrapper = MMDistributedDataParallel(model)
+        runner.test()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert spy.deployed and runner.model is wrapper is spy.model
+    assert wrapper.module is model and not model.backbone.deployed
 
 
 class OtherLoop(TestLoop):
