@@ -1,16 +1,30 @@
 """How the project speaks of bad input."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """Input that the user can put right; the message names the culprit and the remedy."""
+    """Input that the user can put right; the message names the culprit and the remedy.
+
+    Example:
+        >>> raise InputError('data.json does not exist: set ann_file of the dataset')
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: data.json does not exist: set ann_file of the dataset
+    """
 
 
 @contextmanager
-def exit_on_input_error():
-    """Turn an InputError into one message on the standard error stream and exit status 1."""
+def exit_on_input_error() -> Iterator[None]:
+    """Turn an InputError into one message on the standard error stream and exit status 1.
+
+    Example:
+        >>> with exit_on_input_error():
+        ...     raise InputError('data.json does not exist: set ann_file of the dataset')
+        Traceback (most recent call last):
+        SystemExit: error: data.json does not exist: set ann_file of the dataset
+    """
     try:
         yield
     except InputError as error:

@@ -2,13 +2,20 @@
 
 ``type='edgenext_mm.EdgeNeXt'`` builds in any OpenMMLab library with nothing imported before:
 mmengine imports this module for the scope, and the registries import their ``locations``.
+
+Example:
+    >>> import torch
+    >>> from mmengine.registry import OPTIMIZERS
+    >>> parameters = [torch.nn.Parameter(torch.zeros(1))]
+    >>> type(OPTIMIZERS.build(dict(type='edgenext_mm.AdamW', params=parameters))).__module__
+    'edgenext_mm.engine.optimizers'
 """
 
 import mmengine.registry as mmengine_registry
 from mmengine.registry import Registry
 
 
-def _child(name, parent, location):
+def _child(name: str, parent: Registry, location: str) -> Registry:
     return Registry(name, parent=parent, scope='edgenext_mm', locations=[f'edgenext_mm.{location}'])
 
 

@@ -1,11 +1,16 @@
 """Hooks."""
 
 import ctypes
+import os
 import sys
+from functools import cache
+from typing import Any
 
+import torch.nn as nn
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 
 from ..checkpoint.pretrained import fit
 from ..deploy import switch_to_deploy
@@ -13,36 +18,81 @@ from ..errors import InputError
 from ..registry import HOOKS
 from .samplers import MultiScaleBatchSampler
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
+# An RPN tells objects from background, the semantic heads of HTC and SCNet learn from maps with
+# classes of their own, and a head for re-identification has one class per person.
+_OWN_CLASSES = frozenset(('rpn_head', 'semantic_head', 'reid'))
 
 
 @HOOKS.register_module()
 class NumClassesCheckHook(Hook):
-    """Checks, before a loop starts, that the heads have as many classes as its data set.
+    """Checks, before a loop starts, that the heads have as many classes as its dataset.
+
+    Training starts with the dataset for validation as well. For a panoptic dataset, a head has all
+    classes or those of things alone. A warning says what is not checked: datasets without
+    ``metainfo.classes``, and detectors that read the names of the classes (``language_model``).
 
     Raises:
-        InputError: if they do not.
+        InputError: if they have not, naming all heads that differ.
     """
 
-    def before_train(self, runner):
-        self._check(runner, runner.train_dataloader)
+    def before_train(self, runner: Runner) -> None:
+        """Check the datasets for training and validation."""
+        self._check(runner, 'train_dataloader')
+        if runner.val_loop is not None:
+            self._check(runner, 'val_dataloader')
 
-    def before_val(self, runner):
-        self._check(runner, runner.val_dataloader)
+    def before_val(self, runner: Runner) -> None:
+        """Check the dataset for validation."""
+        self._check(runner, 'val_dataloader')
 
-    def before_test(self, runner):
-        self._check(runner, runner.test_dataloader)
+    def before_test(self, runner: Runner) -> None:
+        """Check the dataset for tests."""
+        self._check(runner, 'test_dataloader')
 
-    def _check(self, runner, dataloader):
-        classes = dataloader.dataset.metainfo.get('classes', ())
-        for name, module in unwrapped(runner.model).named_modules():
-            # mmseg's segmentors repeat the number of their head; mmpretrain's losses may have None.
-            num_classes = getattr(module, 'num_classes', None) or len(classes)
-            if name and classes and num_classes != len(classes) and not name.endswith('rpn_head'):
+    def _check(self, runner: Runner, dataloader: str) -> None:
+        model = unwrapped(runner.model)
+        # mmseg's segmentors and mmdet's panoptic ones repeat the number of their head; mmpretrain's
+        # losses may have None, and its backbones without a classifier -1.
+        heads = {
+            name: module
+            for name, module in model.named_modules()
+            if name
+            and (getattr(module, 'num_classes', None) or 0) > 0
+            and (hasattr(module, 'num_things_classes') or _OWN_CLASSES.isdisjoint(name.split('.')))
+        }
+        for metainfo in _metainfos(getattr(runner, dataloader).dataset) if heads else ():
+            classes = metainfo.get('classes')
+            if isinstance(classes, str):
                 raise InputError(
-                    f'model.{name} has num_classes={num_classes} and the data set has '
-                    f'{len(classes)} classes ({", ".join(classes[:3])}, ...): set '
-                    f'model.{name}.num_classes={len(classes)}, or metainfo.classes of the data set'
+                    f'metainfo.classes of the dataset of {dataloader} is the text {classes!r}: '
+                    f'write a tuple of names, ({classes!r},)'
+                )
+            if not classes or hasattr(model, 'language_model'):
+                reason = 'the model reads their names' if classes else 'it has no metainfo.classes'
+                runner.logger.warning(
+                    f'the number of classes of model.{", model.".join(heads)} is not checked '
+                    f'against the dataset of {dataloader}: {reason}'
+                )
+                continue
+            things = len(metainfo.get('thing_classes', ()))
+            wrong = {
+                (name, key): value
+                for name, head in heads.items()
+                for key, value in _right_numbers(head, len(classes), things).items()
+                if getattr(head, key) != value
+            }
+            if wrong:
+                # The head first, which in mmpretrain comes after data_preprocessor.
+                keys = sorted(wrong, key=lambda key: 'head' not in key[0])
+                has = ', '.join(
+                    f'model.{name} has {key}={getattr(heads[name], key)}' for name, key in keys
+                )
+                settings = ', '.join(f'model.{".".join(key)}={wrong[key]}' for key in keys)
+                raise InputError(
+                    f'{has} and the dataset of {dataloader} has {len(classes)} classes '
+                    f'({", ".join(classes[:3])}, ...{f"; {things} are things" * bool(things)}): '
+                    f'set {settings}, or metainfo.classes of the dataset'
                 )
 
 
@@ -50,30 +100,34 @@ class NumClassesCheckHook(Hook):
 class ResumeEpochHook(Hook):
     """Lets a run that resumes in the middle of an epoch see only the rest of its batches.
 
-    For training by epochs with a :class:`~edgenext_mm.engine.samplers.MultiScaleBatchSampler`.
-    Checkpoints in the middle of an epoch come from a CheckpointHook with ``by_epoch=False``. What
-    was accumulated since the last step of the optimizer is lost with a run that stops.
+    For training by epochs with a :class:`~edgenext_mm.engine.MultiScaleBatchSampler`. Checkpoints
+    in the middle of an epoch come from a CheckpointHook with ``by_epoch=False``. Gradients that
+    were accumulated since the last step of the optimizer are lost when a run stops.
 
     Raises:
-        InputError: if the training data have another batch sampler, or if the checkpoint comes from
-            the middle of an epoch with another number of batches.
+        InputError: if the training dataloader has another batch sampler, or if the checkpoint comes
+            from the middle of an epoch with another number of batches.
     """
 
-    progress = None
+    progress: dict[str, int] | None = None
     begin = 0
 
-    def before_save_checkpoint(self, runner, checkpoint):
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save how many batches of the epoch are done."""
         meta = checkpoint['meta']
         done = meta['iter'] - self.begin if meta['epoch'] == runner.epoch else 0
         checkpoint['epoch_progress'] = dict(done=done, batches=len(runner.train_dataloader))
 
-    def after_load_checkpoint(self, runner, checkpoint):
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Read how many batches of the epoch are done."""
         self.progress = checkpoint.get('epoch_progress')
 
-    def after_train_epoch(self, runner):
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note where the next epoch begins."""
         self.begin = runner.iter  # for the best checkpoint, which validation saves before the next
 
-    def before_train_epoch(self, runner):
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Have the batch sampler leave out what is done."""
         batch_sampler, batches = runner.train_dataloader.batch_sampler, len(runner.train_dataloader)
         if not isinstance(batch_sampler, MultiScaleBatchSampler):
             raise InputError(
@@ -122,35 +176,36 @@ class CompileHook(Hook):
     call their forward pass by name, and the second stage of detectors stay as they are.
     """
 
-    priority = 'VERY_LOW'  # after SwitchToDeployHook, whose copy is not compiled
-    options = None
+    priority = 'VERY_LOW'
 
-    def before_run(self, runner):
-        self.setting = runner.cfg.get('compile')
-        if self.setting not in (None, False):
-            self.options = {} if self.setting is True else self.setting
-            runner.cfg.compile = False  # for mmengine, which looks at it before the loop starts
+    def before_train(self, runner: Runner) -> None:
+        """Compile the networks in place of the training step."""
+        if self._compile(runner):
+            # mmengine has set a compiled train_step on the model, which nothing has called yet.
+            vars(runner.model).pop('train_step', None)
 
-    def before_train(self, runner):
-        if self.options is not None:
-            runner.cfg.compile = self.setting  # for the checkpoints
+    def before_val(self, runner: Runner) -> None:
+        """Compile the networks."""
         self._compile(runner)
 
-    def before_val(self, runner):
-        self._compile(runner)
+    def before_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Compile the networks of the model that is tested, which SwitchToDeployHook has copied."""
+        if batch_idx == 0:
+            self._compile(runner)
 
-    def before_test_epoch(self, runner):
-        self._compile(runner)
-
-    def _compile(self, runner):
-        if self.options is None:
-            return
+    def _compile(self, runner: Runner) -> bool:
+        setting = runner.cfg.get('compile')
+        if setting in (None, False):
+            return False
         model = unwrapped(runner.model)
-        names = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'head')
+        names = ['backbone', 'neck', 'rpn_head', 'bbox_head', 'head']
         names = [name for name in names if getattr(model, name, None) is not None]
         for name in names:
-            getattr(model, name).compile(**self.options)
+            getattr(model, name).compile(**({} if setting is True else setting))
         runner.logger.info('torch.compile compiles ' + ', '.join(names))
+        return True
 
 
 @HOOKS.register_module()
@@ -158,36 +213,92 @@ class KeepMemoryHook(Hook):
     """Lets training on a CPU use freed memory again, which glibc would return to the system.
 
     Otherwise all large tensors are in new pages in each iteration, and page faults take up to half
-    of its time (docs/performance.md). On a GPU, PyTorch keeps the memory by itself.
+    of its time (docs/performance.md). On a GPU, PyTorch keeps the memory by itself. Forked
+    processes, such as workers that load data, return memory as glibc does by default.
     """
 
-    def before_train(self, runner):
-        mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
-        if mallopt and get_device() == 'cpu':
-            mallopt(M_MMAP_MAX, 0)
-            mallopt(M_TRIM_THRESHOLD, -1)  # never
+    def before_train(self, runner: Runner) -> None:
+        """Set glibc's malloc for the rest of the process."""
+        if sys.platform == 'linux' and get_device() == 'cpu':
+            _keep_freed_memory()
+
+
+@cache
+def _keep_freed_memory() -> None:
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, 'mallopt'):  # not glibc
+        return
+
+    def return_freed_memory() -> None:
+        libc.mallopt(M_MMAP_MAX, 65536)
+        # glibc raises its thresholds up to these as a process frees large blocks, but no longer
+        # once one of them has been set.
+        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, 64 << 20)
+        libc.malloc_trim(0)  # Freed pages of the parent would stay in memory for both.
+
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
+    os.register_at_fork(after_in_child=return_freed_memory)
 
 
 @HOOKS.register_module()
 class SwitchToDeployHook(Hook):
     """Tests a copy of the model that :func:`edgenext_mm.deploy.switch_to_deploy` has switched.
 
-    The model itself stays as it is, for training that goes on.
+    The copy is in the place of the runner's model only while the test loop works on a batch. So the
+    runner has its own model also after an error, and can go on with training.
     """
 
     priority = 'LOW'  # after EMAHook has put in the averaged weights
 
-    def before_test_epoch(self, runner):
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Switch a copy of the model, for ``run_iter`` of the test loop."""
         wrapped = is_model_wrapper(runner.model)  # for several processes
-        self.place = (runner.model, 'module') if wrapped else (runner, 'model')
-        self.model = getattr(*self.place)
-        setattr(*self.place, switch_to_deploy(self.model.eval(), inplace=False))
+        owner, name = (runner.model, 'module') if wrapped else (runner, 'model')
+        model = getattr(owner, name)
+        deployed = switch_to_deploy(model.eval(), inplace=False)
+        loop = runner.test_loop
+        self.used = False
 
-    def after_test_epoch(self, runner, metrics=None):
-        setattr(*self.place, self.model)
+        def run_iter(*args: Any, **kwargs: Any) -> Any:
+            self.used = True
+            try:
+                setattr(owner, name, deployed)
+                return type(loop).run_iter(loop, *args, **kwargs)
+            finally:
+                setattr(owner, name, model)
+
+        loop.run_iter = run_iter
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Leave the test loop as it was."""
+        loop = runner.test_loop
+        del loop.run_iter  # Where an error comes first, the next test replaces it.
+        if not self.used:
+            runner.logger.warning(
+                f'SwitchToDeployHook has no effect: {type(loop).__name__} does not call run_iter'
+            )
 
 
-def unwrapped(model):
-    while hasattr(model, 'module'):  # a wrapper, for several processes or for augmented tests
-        model = model.module
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model in wrappers for several processes or for augmented tests."""
+    while isinstance(module := getattr(model, 'module', None), nn.Module):
+        model = module
     return model
+
+
+def _right_numbers(head: nn.Module, classes: int, things: int) -> dict[str, int]:
+    """Return what the attributes of a head should be, in a panoptic dataset if there are things."""
+    if things and hasattr(head, 'num_things_classes'):
+        return dict(num_things_classes=things, num_stuff_classes=classes - things)
+    return dict(num_classes=things if things and head.num_classes != classes else classes)
+
+
+def _metainfos(dataset: Any) -> list[dict]:
+    """Return the metainfo of a dataset, or of all those that mmdet or PyTorch put together."""
+    metainfo = getattr(dataset, 'metainfo', None)
+    if metainfo is None:
+        parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+        return [info for part in parts if part is not None for info in _metainfos(part)] or [{}]
+    return [metainfo] if isinstance(metainfo, dict) else metainfo

@@ -1,66 +1,55 @@
 """Samplers."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from mmengine.dataset import DefaultSampler
 from torch.utils.data import Sampler
 
+from ..datasets.image_size import SizedBatch
 from ..errors import InputError
 from ..registry import DATA_SAMPLERS
 
 
-class SizedIndex(int):
-    """The index of a sample that also says how large its image is to be.
-
-    Data sets of mmengine hand it to their transforms as ``results['sample_idx']``.
-
-    Args:
-        index (int): of the sample.
-        size (int): sides of the image in pixels.
-    """
-
-    def __new__(cls, index, size):
-        self = super().__new__(cls, index)
-        self.size = size
-        return self
-
-    def __reduce__(self):
-        return type(self), (int(self), self.size)
-
-    # Data sets that wrap others count on from the index.
-    def __sub__(self, other):
-        return type(self)(int(self) - other, self.size)
-
-    def __mod__(self, other):
-        return type(self)(int(self) % other, self.size)
-
-
 @DATA_SAMPLERS.register_module()
-class MultiScaleBatchSampler(Sampler):
+class MultiScaleBatchSampler(Sampler[list[int]]):
     """Batches whose images differ in size from batch to batch, at equal numbers of pixels.
 
     As in MobileViT (arXiv 2110.02178, appendix B): the smaller the images, the more are in a batch.
-    In an epoch each size has equally many batches, in an order that depends on the seed and the
-    epoch, and the samples that do not suffice for one batch more of each size come in batches of
+    In an epoch each size has equally many batches, in a shuffled order that depends on the seed and
+    the epoch. The samples that do not suffice for one batch more of each size come in batches of
     the base size. So all epochs have equally many batches. Where samples run out at the end, those
     from the beginning of the epoch come again. Processes have the same sizes in the same steps.
 
-    Goes with :class:`~edgenext_mm.datasets.transforms.MultiScaleRandomResizedCrop`, and with
-    :class:`~edgenext_mm.engine.hooks.ResumeEpochHook` for runs that go on in the middle of an
-    epoch.
+    Goes with :class:`~edgenext_mm.datasets.MultiScaleRandomResizedCrop`, and with
+    :class:`~edgenext_mm.engine.ResumeEpochHook` for runs that go on in the middle of an epoch.
 
     Args:
-        sampler (Sampler): of the samples of this process; one of mmengine's, with ``seed``,
-            ``epoch`` and the same length in all processes.
-        batch_size (int): images of the base size in a batch.
-        base_size (int): sides of these images in pixels. Defaults to 256.
-        sizes (Sequence[int]): sides of images in pixels. Defaults to 160 to 320 in steps of 32.
+        sampler: of the samples of this process, or another sampler with ``seed``, ``epoch`` and the
+            same length in all processes.
+        batch_size: images of the base size in a batch.
+        base_size: sides of these images in pixels. Defaults to 256.
+        sizes: sides of images in pixels. Defaults to 160 to 320 in steps of 32.
 
     Raises:
         InputError: if the pixels of a batch would differ by more than 15% from those of the base.
+
+    Example:
+        >>> from mmengine.dataset import DefaultSampler
+        >>> sampler = DefaultSampler(range(100), seed=0)
+        >>> batches = MultiScaleBatchSampler(sampler, 16, sizes=(128, 256))
+        >>> [(len(batch), batch.size) for batch in batches]
+        [(16, 256), (64, 128), (16, 256), (16, 256)]
     """
 
-    def __init__(self, sampler, batch_size, base_size=256, sizes=(160, 192, 224, 256, 288, 320)):
+    def __init__(
+        self,
+        sampler: DefaultSampler,
+        batch_size: int,
+        base_size: int = 256,
+        sizes: Sequence[int] = (160, 192, 224, 256, 288, 320),
+    ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
         self.base_size = base_size
@@ -74,7 +63,7 @@ class MultiScaleBatchSampler(Sampler):
                 )
         self.done = 0  # batches of the next epoch to leave out
 
-    def _sizes(self):
+    def _sizes(self) -> list[int]:
         """Return the sizes of an epoch's batches in their order."""
         rounds, rest = divmod(len(self.sampler), sum(self.batch_sizes.values()))
         sizes = [*self.batch_sizes] * rounds
@@ -82,15 +71,14 @@ class MultiScaleBatchSampler(Sampler):
         rng = np.random.default_rng([self.sampler.seed, self.sampler.epoch])
         return rng.permutation(sizes).tolist()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._sizes())
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[SizedBatch]:
         indices = [*self.sampler]
         begin, done, self.done = 0, self.done, 0
         for step, size in enumerate(self._sizes()):
             end = begin + self.batch_sizes.get(size, self.batch_size)
             if step >= done:
-                batch = [indices[i % len(indices)] for i in range(begin, end)]
-                yield [SizedIndex(index, size) for index in batch]
+                yield SizedBatch((indices[i % len(indices)] for i in range(begin, end)), size)
             begin = end

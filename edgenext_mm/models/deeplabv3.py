@@ -1,8 +1,13 @@
 """DeepLabv3 (arXiv 1706.05587) as the EdgeNeXt paper uses it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import ASPPHead
+from mmseg.structures import SegDataSample
+from torch import Tensor
 
 from ..errors import InputError
 from ..registry import MODELS
@@ -13,25 +18,36 @@ class DeepLabv3Head(ASPPHead):
     """mmseg's ASPPHead with the projection and the rates of DeepLabv3 (section 3.3).
 
     The concatenated branches are projected by a 1x1 convolution, where mmseg has a 3x3 one, and the
-    rates of the branches follow from the stride of the map.
+    rates of the branches follow from the stride of the feature map.
 
     Args:
-        in_channels (int): channels of the backbone's map.
-        channels (int): channels of each branch and of the projection. Defaults to 128, with which
-            the network has the size that the EdgeNeXt paper reports.
-        output_stride (int): stride of the backbone's map: 16, for the rates 6, 12 and 18, or 8,
-            for twice as much. Defaults to 16.
-        norm_cfg (dict): defaults to BatchNorm, with which the head trains on batches of two
-            images or more, since the pooled map has one value per channel and image.
+        in_channels: channels of the backbone's last feature map.
+        channels: channels of each branch and of the projection. Defaults to 128, with which the
+            network has the size that the EdgeNeXt paper reports.
+        output_stride: stride of the backbone's last feature map: 16, for the rates 6, 12 and 18,
+            or 8, for rates twice as large. Defaults to 16.
+        norm_cfg: defaults to BatchNorm, with which the head trains on batches of two images or
+            more, since the pooled map has one value per channel and image.
         kwargs: the other arguments of mmseg's decode heads, such as ``num_classes``.
 
     Raises:
         InputError: if ``output_stride`` is another, or if BatchNorm is to train on one image.
+
+    Example:
+        >>> import torch
+        >>> head = DeepLabv3Head(in_channels=16, channels=8, num_classes=21).eval()
+        >>> head([torch.rand(1, 16, 32, 32)]).shape
+        torch.Size([1, 21, 32, 32])
     """
 
     def __init__(
-        self, in_channels, channels=128, output_stride=16, norm_cfg=dict(type='BN'), **kwargs
-    ):
+        self,
+        in_channels: int,
+        channels: int = 128,
+        output_stride: int = 16,
+        norm_cfg: dict = dict(type='BN'),
+        **kwargs: Any,
+    ) -> None:
         if output_stride not in (8, 16):
             raise InputError(f'output_stride of DeepLabv3Head is 8 or 16, not {output_stride!r}')
         rate = 6 * 16 // output_stride
@@ -42,7 +58,7 @@ class DeepLabv3Head(ASPPHead):
             norm_cfg=norm_cfg,
             **kwargs,
         )
-        self.bottleneck = ConvModule(
+        self.bottleneck: ConvModule = ConvModule(
             self.bottleneck.in_channels,
             channels,
             1,
@@ -51,7 +67,9 @@ class DeepLabv3Head(ASPPHead):
             act_cfg=self.act_cfg,
         )
 
-    def loss(self, inputs, batch_data_samples, train_cfg):
+    def loss(
+        self, inputs: Sequence[Tensor], batch_data_samples: list[SegDataSample], train_cfg: dict
+    ) -> dict[str, Tensor]:
         """Compute the losses as mmseg's decode heads do."""
         norm = self.image_pool[1].norm
         if len(batch_data_samples) == 1 and isinstance(norm, nn.BatchNorm2d) and norm.training:

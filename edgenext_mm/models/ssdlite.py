@@ -1,11 +1,14 @@
 """SSDLite (MobileNetV2, arXiv 1801.04381, section 6.2) as EdgeNeXt and MobileViT use it."""
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch.nn as nn
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmdet.models.dense_heads import SSDHead
 from mmengine.model import BaseModule
+from torch import Tensor
 
 from ..registry import MODELS
 
@@ -14,30 +17,37 @@ _XAVIER = dict(type='Xavier', distribution='uniform', layer='Conv2d', bias=0)
 
 @MODELS.register_module()
 class SSDLiteNeck(BaseModule):
-    """Projects the backbone's maps and adds smaller ones below the last of them.
+    """Projects the backbone's feature maps and adds smaller ones after the last of them.
 
-    The added maps start from the unprojected last map: each halves the size by a depth-wise
-    separable 3x3 convolution, and the last one is the global average, projected without a norm,
-    since BatchNorm cannot train on the single value per channel of one pooled image.
+    The added maps start from the last map as it comes from the backbone: each halves the size by a
+    depthwise separable 3x3 convolution, and the last one is the global average, projected without a
+    norm, since BatchNorm cannot train on the single value per channel of one pooled image.
 
     Args:
-        in_channels (Sequence[int]): channels of the backbone's maps.
-        out_channels (Sequence[int]): channels of all emitted maps: the projected ones, then the
-            added ones. Defaults to (512, 256, 256, 128, 128, 64), for two maps of strides 16 and
-            32 followed by strides 64, 128, 256 and the global average.
-        norm_cfg (dict): defaults to BatchNorm.
-        act_cfg (dict): defaults to ReLU.
-        init_cfg (dict): defaults to Xavier uniform, as in mmdet's SSD.
+        in_channels: channels of the backbone's feature maps.
+        out_channels: channels of all emitted feature maps: the projected ones, then the added ones.
+            Defaults to (512, 256, 256, 128, 128, 64), for two maps of strides 16 and 32 followed by
+            strides 64, 128, 256 and the global average.
+        norm_cfg: defaults to BatchNorm.
+        act_cfg: defaults to ReLU.
+        init_cfg: defaults to Xavier uniform, as in mmdet's SSD.
+
+    Example:
+        >>> import torch
+        >>> neck = SSDLiteNeck(in_channels=(8, 16), out_channels=(12, 6, 6, 4)).eval()
+        >>> maps = neck((torch.rand(1, 8, 20, 20), torch.rand(1, 16, 10, 10)))
+        >>> [tuple(x.shape[1:]) for x in maps]
+        [(12, 20, 20), (6, 10, 10), (6, 5, 5), (4, 1, 1)]
     """
 
     def __init__(
         self,
-        in_channels,
-        out_channels=(512, 256, 256, 128, 128, 64),
-        norm_cfg=dict(type='BN'),
-        act_cfg=dict(type='ReLU'),
-        init_cfg=_XAVIER,
-    ):
+        in_channels: Sequence[int],
+        out_channels: Sequence[int] = (512, 256, 256, 128, 128, 64),
+        norm_cfg: dict | None = dict(type='BN'),
+        act_cfg: dict | None = dict(type='ReLU'),
+        init_cfg: dict | list[dict] | None = _XAVIER,
+    ) -> None:
         super().__init__(init_cfg)
         cfg = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.projections = nn.ModuleList(
@@ -53,8 +63,15 @@ class SSDLiteNeck(BaseModule):
             nn.AdaptiveAvgPool2d(1), ConvModule(widths[-1], out_channels[-1], 1, act_cfg=act_cfg)
         )
 
-    def forward(self, inputs):
-        """Map the backbone's maps to ``len(out_channels)`` maps, largest first."""
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Turn the backbone's feature maps into the neck's, largest first.
+
+        Args:
+            inputs: (N, C, H, W) each, C from ``in_channels``.
+
+        Returns:
+            (N, C, H, W) each, C from ``out_channels``.
+        """
         outs = [project(x) for project, x in zip(self.projections, inputs, strict=True)]
         x = inputs[-1]
         for layer in (*self.extra_layers, self.pool):
@@ -65,24 +82,43 @@ class SSDLiteNeck(BaseModule):
 
 @MODELS.register_module()
 class SSDLiteHead(SSDHead):
-    """mmdet's SSDHead, depth-wise, that predicts and that trains on a single image.
+    """mmdet's SSDHead with depthwise separable convolutions.
+
+    Unlike mmdet's, it predicts, and it trains on a single image.
 
     Args:
-        in_channels (Sequence[int]): channels of the neck's maps.
-        norm_cfg (dict): defaults to BatchNorm.
-        act_cfg (dict): defaults to ReLU.
-        init_cfg (dict): defaults to Xavier uniform, as in mmdet's SSD.
+        in_channels: channels of the neck's feature maps.
+        norm_cfg: defaults to BatchNorm.
+        act_cfg: defaults to ReLU.
+        init_cfg: defaults to Xavier uniform, as in mmdet's SSD.
         kwargs: the other arguments of mmdet's SSDHead.
+
+    Example:
+        >>> import torch
+        >>> from mmengine.registry import DefaultScope
+        >>> anchors = dict(
+        ...     type='SSDAnchorGenerator',
+        ...     strides=[16, 32],
+        ...     ratios=[[2], [2]],
+        ...     min_sizes=[30, 60],
+        ...     max_sizes=[60, 90],
+        ...     input_size=64,
+        ... )
+        >>> with DefaultScope.overwrite_default_scope('mmdet'):
+        ...     head = SSDLiteHead((8, 16), num_classes=3, anchor_generator=anchors).eval()
+        >>> scores, boxes = head((torch.rand(1, 8, 4, 4), torch.rand(1, 16, 1, 1)))
+        >>> [tuple(x.shape) for x in (*scores, *boxes)]  # 4 anchors for 3 classes and background
+        [(1, 16, 4, 4), (1, 16, 1, 1), (1, 16, 4, 4), (1, 16, 1, 1)]
     """
 
     def __init__(
         self,
-        in_channels=(512, 256, 256, 128, 128, 64),
-        norm_cfg=dict(type='BN'),
-        act_cfg=dict(type='ReLU'),
-        init_cfg=_XAVIER,
-        **kwargs,
-    ):
+        in_channels: Sequence[int] = (512, 256, 256, 128, 128, 64),
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU'),
+        init_cfg: dict | list[dict] | None = _XAVIER,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             in_channels=in_channels,
             use_depthwise=True,
@@ -95,9 +131,9 @@ class SSDLiteHead(SSDHead):
         # and its successors the first validation fails (mmdetection issue 11063).
         self.loss_cls = None
 
-    def _init_layers(self):
+    def _init_layers(self) -> None:
         super()._init_layers()
-        # The pooled map has one value per channel: see SSDLiteNeck.
+        # BatchNorm cannot train on the last map of a single image, one value per channel.
         for convs in (self.cls_convs, self.reg_convs):
             *_, depthwise, _ = convs[-1]
             channels = depthwise.in_channels

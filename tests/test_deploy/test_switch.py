@@ -9,9 +9,7 @@ from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from golden import assert_maps_close, randomize
 from mmcv.cnn import ConvModule
 from mmengine.config import Config
-from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import Runner
 
 from edgenext_mm.deploy import switch_to_deploy
 from edgenext_mm.errors import InputError
@@ -112,45 +110,3 @@ def test_refuses_training():
     model.eval()
     with pytest.raises(InputError, match='cannot train after switch_to_deploy'):
         model.train()
-
-
-class Spy(Hook):
-    priority = 'VERY_LOW'
-    deployed = bias = None
-
-    def before_test_iter(self, runner, batch_idx, data_batch=None):
-        self.deployed = runner.model.backbone.deployed
-        self.bias = runner.model.backbone.downsample_layers[0][0].bias.clone()
-
-
-def call_before_test(function):
-    hook = Hook()
-    hook.before_test = function
-    return hook
-
-
-def test_hook_tests_a_copy(demo_data, monkeypatch, tmp_path):
-    """With the averaged weights that EMAHook puts in and takes out again."""
-    monkeypatch.setenv('COCO_ROOT', str(demo_data))
-    cfg = Config.fromfile(CONFIGS / 'ssdlite_edgenext_xx_small_demo.py')
-    cfg.work_dir = str(tmp_path)
-    cfg.test_dataloader.num_workers = 0
-    cfg.test_dataloader.persistent_workers = False
-    spy = Spy()
-    runner = Runner.from_cfg(cfg)
-    runner.register_hook(spy)
-    model = runner.model
-    (ema,) = (hook for hook in runner.hooks if isinstance(hook, EMAHook))
-    averaged = []
-
-    def set_average(runner):  # something else than the weights of the model
-        with torch.no_grad():
-            bias = ema.ema_model.module.backbone.downsample_layers[0][0].bias
-            averaged.append(bias.fill_(0.25).clone())
-
-    runner.register_hook(call_before_test(set_average))
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    runner.test()
-    assert torch.equal(spy.bias, averaged[0])
-    assert spy.deployed and runner.model is model and not model.backbone.deployed
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -6,7 +6,8 @@ from mmengine.registry import OPTIMIZERS
 
 from edgenext_mm.engine import AdamW
 
-HAS_FUSED_FORM = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 4)
+TORCH = tuple(map(int, torch.__version__.split('.')[:2]))
+HAS_FUSED_FORM = TORCH >= (2, 4)
 
 
 def new_model():
@@ -38,8 +39,57 @@ def test_updates_as_pytorchs(options):
     for p, q in zip(model.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(p, q)
     assert [bool(x) for x in fused] == [HAS_FUSED_FORM and not options] * 2
-    plain = new_model()
-    assert bool(AdamW(plain.parameters()).defaults['fused']) == HAS_FUSED_FORM
+
+
+FORMS = {
+    'generator': lambda model: model.parameters(),
+    'list': lambda model: [*model.parameters()],
+    'group of a generator': lambda model: [dict(params=model.parameters())],
+    'generator of groups': lambda model: (dict(params=p) for p in model.parameters()),
+    'names': lambda model: model.named_parameters(),
+    'group of names': lambda model: [dict(params=model.named_parameters())],
+}
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('options', [{}, dict(lr=torch.tensor(0.01)), dict(capturable=True)])
+def test_takes_parameters_as_pytorchs(form, options):
+    if 'names' in form and TORCH < (2, 6):
+        pytest.skip('PyTorch before 2.6 takes no names')
+    if options and not HAS_FUSED_FORM:
+        pytest.skip('a learning rate in a tensor and capturable are for fused forms on a CPU')
+    model, expected = new_model(), new_model()
+    optimizer = AdamW(FORMS[form](model), **{'lr': 0.01, **options})
+    fused = train(model, optimizer)
+    train(expected, torch.optim.AdamW(expected.parameters(), 0.01))
+    for p, q, start in zip(*(m.parameters() for m in (model, expected, new_model())), strict=True):
+        torch.testing.assert_close(p, q)
+        assert not torch.equal(p, start)
+    assert all(bool(x) == HAS_FUSED_FORM for x in fused)
+    names = optimizer.param_groups[0].get('param_names')
+    assert names == (['weight', 'bias'] if 'names' in form else None)
+    copied, copied_optimizer = copy.deepcopy((model, optimizer))
+    train(copied, copied_optimizer)
+    train(model, optimizer)
+    assert torch.equal(copied.weight, model.weight)
+
+
+def test_fuses_group_by_group():
+    """The learning rate is the second argument, and later groups are looked at as well."""
+    model = new_model()
+    optimizer = AdamW([model.weight], 0.01)
+    assert optimizer.param_groups[0]['lr'] == 0.01
+    optimizer.add_param_group(dict(params=(p for p in [model.bias])))
+    for parameter in (torch.ones(1, device='meta'), torch.ones(1, dtype=torch.complex64)):
+        optimizer.add_param_group(dict(params=torch.nn.Parameter(parameter)))
+    optimizer.add_param_group(dict(params=new_model().bias, fused=False))
+    bias = model.bias.clone()
+    fused = train(model, optimizer)
+    assert [bool(x) for x in fused] == [HAS_FUSED_FORM] * 2 + [False] * 3
+    assert not torch.equal(model.bias, bias)
+    assert not AdamW(new_model().parameters(), differentiable=True).param_groups[0]['fused']
+    with pytest.raises(ValueError, match='empty parameter list'):
+        AdamW(p for p in [])
 
 
 @pytest.mark.parametrize('first', [dict(fused=False), dict(foreach=True), {}])

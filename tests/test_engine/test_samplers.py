@@ -1,16 +1,25 @@
-import copy
+import pickle
 
+import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler
+from mmdet.datasets import MultiImageMixDataset
+from mmengine.dataset import (
+    BaseDataset,
+    ClassBalancedDataset,
+    DefaultSampler,
+    RepeatDataset,
+)
+from mmengine.dataset import ConcatDataset as MMConcatDataset
 from mmengine.dataset import sampler as mmengine_sampler
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader, Dataset
+from mmpretrain.datasets import KFoldDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
+from edgenext_mm.datasets.image_size import image_size
 from edgenext_mm.engine import MultiScaleBatchSampler
-from edgenext_mm.engine.samplers import SizedIndex
 from edgenext_mm.errors import InputError
 
 SIZES = (160, 192, 224, 256, 288, 320)
@@ -35,12 +44,12 @@ def test_epoch_of_three_processes(monkeypatch, samples, batch_size):
             for rank in range(3)
         ]
         assert {int(i) for rank in ranks for batch in rank for i in batch} == set(range(samples))
-        sizes = [[{index.size for index in batch} for batch in rank] for rank in ranks]
-        assert sizes[0] == sizes[1] == sizes[2] and all(len(size) == 1 for size in sizes[0])
+        sizes = [[batch.size for batch in rank] for rank in ranks]
+        assert sizes[0] == sizes[1] == sizes[2]
         for batch in (batch for rank in ranks for batch in rank):
-            pixels = len(batch) * batch[0].size ** 2
+            pixels = len(batch) * batch.size**2
             assert pixels == pytest.approx(batch_size * 256**2, rel=0.15)
-        orders.append([size for (size,) in sizes[0]])
+        orders.append(sizes[0])
     assert sorted(orders[0]) == sorted(orders[1])
     if samples == 5000:
         assert set(orders[0]) == set(SIZES) and orders[0] != orders[1]
@@ -50,7 +59,7 @@ def test_epoch_of_three_processes(monkeypatch, samples, batch_size):
 def test_depends_on_seed_and_epoch_alone(monkeypatch):
     one = batches(monkeypatch, 999, 8, epoch=1)
     assert one == batches(monkeypatch, 999, 8, epoch=1)
-    assert [b[0].size for b in one] == [b[0].size for b in batches(monkeypatch, 999, 8, epoch=1)]
+    assert [b.size for b in one] == [b.size for b in batches(monkeypatch, 999, 8, epoch=1)]
     assert one != batches(monkeypatch, 999, 8, epoch=2)
     assert one != batches(monkeypatch, 999, 8, epoch=1, seed=6)
 
@@ -60,15 +69,67 @@ class Echo(Dataset):
         return 300
 
     def __getitem__(self, index):
-        return index, index.size
+        return index, image_size()
 
 
-def test_sizes_reach_workers(monkeypatch):
-    sampler = MultiScaleBatchSampler(DefaultSampler(Echo(), seed=3), 8)
-    expected = [[(int(i), i.size) for i in batch] for batch in sampler]
-    loader = DataLoader(Echo(), batch_sampler=sampler, num_workers=2, collate_fn=list)
-    assert [[(int(i), size) for i, size in batch] for batch in loader] == expected
-    assert copy.deepcopy(next(iter(sampler))[0]).size in SIZES
+class Images(BaseDataset):
+    """Of whose samples each third cannot be used: mmengine draws others in their place."""
+
+    def __init__(self):
+        super().__init__(pipeline=[self.read])
+
+    def load_data_list(self):
+        return [dict(number=number) for number in range(60)]
+
+    def get_cat_ids(self, index):
+        return [index % 7]
+
+    def read(self, info):
+        return (info['number'], image_size()) if info['number'] % 3 else None
+
+
+WRAPPERS = {
+    'none': lambda: Images(),
+    'concatenated': lambda: MMConcatDataset([Images(), Images()]),
+    'repeated': lambda: RepeatDataset(Images(), 2),
+    'balanced': lambda: ClassBalancedDataset(Images(), 0.5),
+    'fold': lambda: KFoldDataset(dict(type=Images), num_splits=3),
+    'mixed': lambda: MultiImageMixDataset(Images(), pipeline=[]),
+    'subset': lambda: Subset(Images(), np.arange(40)),
+    'torch': lambda: ConcatDataset([RepeatDataset(Images(), 2), Subset(Images(), range(40))]),
+    'echo': lambda: Echo(),
+}
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS)
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_sizes_reach_transforms(wrapper, num_workers):
+    """In this process and in workers, whatever datasets around them do with an index."""
+    dataset = WRAPPERS[wrapper]()
+    sampler = MultiScaleBatchSampler(DefaultSampler(dataset, seed=3), 8, sizes=(192, 256, 320))
+    expected = [[batch.size] * len(batch) for batch in sampler]
+    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=num_workers, collate_fn=list)
+    found = [[size for _, size in batch] for batch in loader]
+    assert found == expected and len({*map(tuple, found)}) >= 3
+    assert image_size() is None
+
+
+def test_size_ends_with_its_batch():
+    """Also where an image cannot be read, and where PyTorch makes another list of the batch."""
+
+    class Broken(Echo):
+        def __getitem__(self, index):
+            assert image_size() == 256
+            raise OSError
+
+    batches = [*MultiScaleBatchSampler(DefaultSampler(Echo()), 8, sizes=(256,))]
+    with pytest.raises(OSError):
+        next(iter(DataLoader(Broken(), batch_sampler=batches)))
+    twice = Subset(Subset(Echo(), range(300)), range(300))
+    (first, *_) = DataLoader(twice, batch_sampler=batches, collate_fn=list)
+    assert {size for _, size in first} == {None} and image_size() is None
+    copied = pickle.loads(pickle.dumps(batches[0]))  # for workers
+    assert copied == batches[0] and copied.size == 256
 
 
 class Model(BaseModel):
@@ -166,11 +227,6 @@ def test_resumes_with_other_batches(tmp_path):
     rest = Record()
     steps = train(tmp_path / 'other', rest, resume=True, batch_size=16)
     assert len(rest.seen) == 2 * steps < 2 * 30
-
-
-def test_indices_through_wrappers():
-    one = SizedIndex(13, 192)
-    assert (one - 10, (one - 10).size, one % 5, (one % 5).size) == (3, 192, 3, 192)
 
 
 def test_refuses_batches_of_other_pixels():
