@@ -20,6 +20,7 @@ def detection(root, decoder, *steps):
         data_root=str(root),
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
+        serialize_data=False,  # Serializing collects garbage: 0.2 s each time.
         pipeline=[LoadImageFromFile(imdecode_backend=decoder), LoadBoxes(with_bbox=True), *steps],
     )
 
@@ -29,6 +30,7 @@ def classification(root, decoder, *steps):
         data_root=str(root / 'imagenet'),
         ann_file='meta/train.txt',
         data_prefix='train',
+        serialize_data=False,
         pipeline=[LoadImageFromFile(imdecode_backend=decoder), *steps],
     )
 
@@ -38,6 +40,7 @@ def segmentation(root, decoder, *steps):
         data_root=str(root / 'VOC2012'),
         ann_file='ImageSets/Segmentation/train.txt',
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+        serialize_data=False,
         pipeline=[
             LoadImageFromFile(imdecode_backend=decoder),
             LoadMask(imdecode_backend=decoder),

@@ -19,7 +19,7 @@ BOXES = {
 
 
 def sample(boxes):
-    """An image whose red channel is x, whose green one is y, with boxes and all that they have."""
+    """An image whose first channel is x and whose second is y, with boxes, labels and masks."""
     y, x = np.mgrid[:90, :120].astype(np.uint8)
     n = len(boxes)
     masks = np.zeros((n, 90, 120), np.uint8)
