@@ -23,7 +23,8 @@ def message(run_tool, tmp_path, data):
     """Train on the data and return the one line of the error."""
 
     def train(*options, root=data):
-        options = ('model.backbone.init_cfg=None', 'train_dataloader.batch_size=4', *options)
+        # The first batch has all images, so that a broken one is met before the network runs.
+        options = ('model.backbone.init_cfg=None', 'train_dataloader.batch_size=32', *options)
         with pytest.raises(SystemExit) as stop:
             run_tool('train.py', CONFIG, '--cfg-options', *options, data_root=root)
         assert not list(tmp_path.rglob('*.pth*'))
@@ -98,6 +99,7 @@ def test_number_of_classes(message):
     assert 'model.bbox_head.num_classes=80' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 1])
 @pytest.mark.parametrize('spoil', ['truncated', 'unreadable', 'missing'])
 def test_image(message, data, spoil, workers):
@@ -113,6 +115,7 @@ def test_image(message, data, spoil, workers):
     assert f'{path} cannot be read as an image' in text and 'take it out' in text
 
 
+@pytest.mark.slow
 def test_truncated_png(message, data):
     name = sorted(path.name for path in (data / 'train2017').iterdir())[3]
     _, png = cv2.imencode('.png', np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
