@@ -41,7 +41,7 @@ test test-fast test-upstream: export OMP_NUM_THREADS ?= 1
 test: .venv/.installed
 	.venv/bin/python $(PYTEST)
 
-# Without what trains from end to end, for the daily loop.
+# Without the tests marked slow, for the daily loop.
 test-fast: .venv/.installed
 	.venv/bin/python $(PYTEST) -m 'not slow'
 

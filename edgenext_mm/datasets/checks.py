@@ -103,7 +103,7 @@ class CheckedDataset(BaseDataset):
         """
         try:
             return super().prepare_data(idx)
-        # Of any type: decoders raise many, and some of mmcv's return None, on which others fail.
+        # Decoders raise errors of many types, or return None, on which a later step fails.
         except Exception as error:
             for path, loader in _files_read(self.pipeline, self.get_data_info(idx)):
                 if fault := _find_fault(path, loader):
