@@ -3,7 +3,12 @@ DEMO := configs/detection/ssdlite_edgenext_xx_small_demo.py
 DEMO_SEG := configs/segmentation/deeplabv3_edgenext_xx_small_demo.py
 DEMO_CLS := configs/classification/edgenext_xx_small_demo.py
 
-.PHONY: demo demo-seg demo-cls test test-upstream lint
+# How the tests run: make test ARGS='tests/test_datasets -k image' WORKERS=4
+# A test file stays in one of the worker processes, so that its fixtures are built once.
+WORKERS ?= 2
+PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
+
+.PHONY: demo demo-seg demo-cls test test-fast test-upstream lint
 
 demo: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -30,17 +35,25 @@ demo-cls: .venv/.installed
 		--work-dir work_dirs/demo_cls --show-dir work_dirs/demo_cls/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo_cls --metrics accuracy/top1
 
+# Workers that share the cores have one OpenMP thread each, unless the environment says otherwise.
+test test-fast test-upstream: export OMP_NUM_THREADS ?= 1
+
 test: .venv/.installed
-	.venv/bin/python -m pytest
+	.venv/bin/python $(PYTEST)
+
+# Without the tests marked slow, for the daily loop.
+test-fast: .venv/.installed
+	.venv/bin/python $(PYTEST) -m 'not slow'
 
 # The same tests with OpenMMLab's own releases.
 test-upstream: .venv-upstream/.installed
-	.venv-upstream/bin/python -m pytest
+	.venv-upstream/bin/python $(PYTEST)
 
 lint: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
+	.venv/bin/mypy
 
 .venv/.installed: requirements.txt pyproject.toml
 	$(call install,.venv,requirements.txt)

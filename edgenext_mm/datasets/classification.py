@@ -1,7 +1,8 @@
-"""Classification data that say what is wrong with them."""
+"""Classification datasets that say what is wrong with their files."""
 
 import os
 import os.path as osp
+from typing import Any
 
 from mmpretrain.datasets import CustomDataset as MMPretrainCustomDataset
 from mmpretrain.datasets import ImageNet as MMPretrainImageNet
@@ -14,12 +15,13 @@ from .checks import CheckedDataset, require_file, require_folder
 
 class _CheckedClsDataset(CheckedDataset):
     remedy = (
-        'Set data_root, data_prefix and ann_file of the data set. For the configs of the '
+        'Set data_root, data_prefix and ann_file of the dataset. For the configs of the '
         'repository set the environment variable IMAGENET_ROOT to the folder that holds train/ '
         'and val/, or draw demo data: python tools/make_demo_data.py'
     )
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict]:
+        """Check the files, and list the images with their classes."""
         self.check_data_root()
         if self.img_prefix:
             require_folder('image folder', self.img_prefix, self.remedy)
@@ -30,7 +32,7 @@ class _CheckedClsDataset(CheckedDataset):
             self._check_folders()
         return super().load_data_list()
 
-    def _check_list(self):
+    def _check_list(self) -> None:
         with open(self.ann_file) as file:
             lines = [line.strip() for line in file]
         if not lines:
@@ -45,7 +47,7 @@ class _CheckedClsDataset(CheckedDataset):
                     'correct the line'
                 )
 
-    def _check_folders(self):
+    def _check_folders(self) -> None:
         folders = [entry.name for entry in os.scandir(self.img_prefix) if entry.is_dir()]
         classes = self.metainfo.get('classes')
         if not folders or (classes and len(folders) != len(classes)):
@@ -68,6 +70,11 @@ class CustomDataset(_CheckedClsDataset, MMPretrainCustomDataset):
     Raises:
         InputError: if the data root, the image folder or the list of images is missing, if the
             folders are not those of the classes, or if an image cannot be read.
+
+    Example:
+        >>> CustomDataset(data_root='nowhere')
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: the data root nowhere is not a folder. Set data_root, ...
     """
 
 
@@ -81,17 +88,25 @@ class MultiScaleRandomResizedCrop(RandomResizedCrop):
     """mmpretrain's RandomResizedCrop at the size that a MultiScaleBatchSampler wants.
 
     Args:
-        backend (str): what resizes the crop. Defaults to 'pillow', which filters what it shrinks.
+        backend: what resizes the crop. Defaults to 'pillow', which filters what it shrinks.
         kwargs: the other arguments of RandomResizedCrop but ``scale``.
 
     Raises:
         InputError: in use, if the samples come from another batch sampler.
+
+    Example:
+        >>> import numpy as np
+        >>> crop = MultiScaleRandomResizedCrop(interpolation='bicubic')
+        >>> crop(dict(img=np.zeros((90, 120, 3), np.uint8), sample_idx=7))
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: MultiScaleRandomResizedCrop needs batch_sampler=dict(...
     """
 
-    def __init__(self, backend='pillow', **kwargs):
+    def __init__(self, backend: str = 'pillow', **kwargs: Any):
         super().__init__(scale=1, backend=backend, **kwargs)
 
-    def transform(self, results):
+    def transform(self, results: dict) -> dict:
+        """Crop and resize the image; see mmpretrain's transform for the keys."""
         size = getattr(results['sample_idx'], 'size', None)
         if size is None:
             raise InputError(

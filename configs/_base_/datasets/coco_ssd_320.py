@@ -1,7 +1,7 @@
 # COCO 2017 at 320x320 with SSD's augmentation.
 dataset_type = 'edgenext_mm.CocoDataset'
 data_root = '{{$COCO_ROOT:data/coco/}}'
-num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 takes no import
+num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 input_size = (320, 320)
 
 resize = dict(type='Resize', scale=input_size, keep_ratio=False, interpolation='bicubic')

@@ -1,7 +1,7 @@
 # ImageNet in sizes of 160 to 320 for training, and 256 for evaluation.
 dataset_type = 'edgenext_mm.ImageNet'
 data_root = '{{$IMAGENET_ROOT:data/imagenet/}}'
-num_workers = min(8, __import__('os').cpu_count())  # mmengine 0.10.7 takes no import
+num_workers = min(8, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 
 # Pillow refuses truncated files, which OpenCV fills with grey.
 load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')
@@ -27,7 +27,7 @@ train_dataloader = dict(
     num_workers=num_workers,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    # Batches of 256 images of 256x256, or as many smaller or larger ones as have these pixels.
+    # Batches of 256 images of 256x256, or of images of another size with as many pixels in all.
     batch_sampler=dict(
         type='edgenext_mm.MultiScaleBatchSampler',
         base_size=256,

@@ -1,4 +1,4 @@
-# With RandAugment (timm's rand-m9-mstd0.5-inc1) in the place of color jitter.
+# With RandAugment (timm's rand-m9-mstd0.5-inc1) in place of color jitter.
 _base_ = 'imagenet_256.py'
 
 rand_augment = dict(

@@ -2,7 +2,7 @@
 # DeepLabv3 MobileViT (config/segmentation/pascal_voc/deeplabv3_mobilevit.yaml).
 dataset_type = 'edgenext_mm.PascalVOCDataset'
 data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012/}}'
-num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 takes no import
+num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 crop_size = (512, 512)
 
 # Pillow refuses truncated files, which OpenCV fills with grey.
@@ -17,8 +17,7 @@ train_pipeline = [
     dict(type='RandomResize', scale=[(1024, 256), (1024, 768)], keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    # What the recipe calls random_gaussian_noise is this blur, of a radius of up to one pixel,
-    # which mmpretrain has.
+    # The recipe's random_gaussian_noise is a blur with a radius of up to one pixel.
     dict(type='mmpretrain.GaussianBlur', magnitude_range=(0, 1), magnitude_std='inf', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='RandomRotate', prob=1.0, degree=10),

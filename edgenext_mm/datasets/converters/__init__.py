@@ -1,1 +1,1 @@
-"""From the formats of other datasets to those that the configs read."""
+"""Conversion of the masks of other datasets to the format of Pascal VOC."""

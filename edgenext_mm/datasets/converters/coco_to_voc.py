@@ -1,7 +1,7 @@
 """Semantic masks in the format of Pascal VOC from COCO's instances.
 
-DeepLab's networks, and with them CVNets' recipe for MobileViT that the EdgeNeXt paper follows, are
-trained on VOC and on those images of COCO that show VOC's classes.
+The EdgeNeXt paper follows CVNets' recipe for DeepLabv3 with MobileViT, which trains on VOC and on
+those images of COCO that show VOC's classes.
 """
 
 from functools import partial
@@ -31,19 +31,27 @@ _IDS = {
 }
 
 
-def draw_mask(image, annotations, class_ids):
+def draw_mask(image: dict, annotations: list[dict], class_ids: dict[int, int]) -> np.ndarray:
     """Draw the instances of an image, smaller ones over larger ones.
 
     Args:
-        image (dict): COCO's entry of the image.
-        annotations (list[dict]): COCO's annotations of the image.
-        class_ids (dict[int, int]): VOC's class id by category id; others are left out.
+        image: COCO's entry of the image.
+        annotations: COCO's annotations of the image.
+        class_ids: VOC's class id by category id; annotations of other categories are left out.
 
     Returns:
-        ndarray: (height, width) uint8 class ids; 0 is background, and crowds are 255.
+        (height, width) uint8 class ids; 0 is background, and crowds are 255.
 
     Raises:
-        InputError: if an annotation has no usable segmentation.
+        InputError: if an annotation has no segmentation that can be drawn.
+
+    Example:
+        >>> image = dict(id=1, file_name='1.jpg', height=2, width=4)
+        >>> left = dict(id=1, image_id=1, category_id=18, iscrowd=0, area=4)
+        >>> left['segmentation'] = [[0, 0, 2, 0, 2, 2, 0, 2]]
+        >>> draw_mask(image, [left], {18: 12})
+        array([[12, 12,  0,  0],
+               [12, 12,  0,  0]], dtype=uint8)
     """
     coco = COCO()  # its annToMask reads all of COCO's forms of a segmentation
     coco.imgs = {image['id']: image}
@@ -52,7 +60,7 @@ def draw_mask(image, annotations, class_ids):
         if annotation['category_id'] in class_ids:
             try:
                 shape = coco.annToMask(annotation).astype(bool)
-            except Exception as error:  # pycocotools' word for an unknown form is Exception
+            except Exception as error:  # the type that pycocotools raises for an unknown form
                 raise InputError(
                     f'annotation {annotation["id"]} of the image {image["file_name"]} has no '
                     'segmentation that can be drawn: correct it, or take it out of the file'
@@ -62,23 +70,30 @@ def draw_mask(image, annotations, class_ids):
     return mask
 
 
-def convert_coco(coco_root, out, processes=None):
+def convert_coco(
+    coco_root: str | Path, out: str | Path, processes: int | None = None
+) -> dict[str, int]:
     """Write ``<split>/*.png`` and ``<split>.txt``, the list of their names, for each split.
 
     Images without an instance or crowd of VOC's classes are left out. Masks that are there already
     are kept, so that a run which was stopped goes on.
 
     Args:
-        coco_root (str | Path): folder with ``annotations/instances_{train,val}2017.json``, of
-            which one may be missing.
-        out (str | Path): folder to write.
-        processes (int): defaults to one per CPU.
+        coco_root: folder with ``annotations/instances_{train,val}2017.json``, of which one may be
+            missing.
+        out: folder to write.
+        processes: how many draw masks. Defaults to one per CPU.
 
     Returns:
-        dict[str, int]: the number of masks in each split.
+        The number of masks in each split.
 
     Raises:
         InputError: if there are no annotations, or if they cannot be read.
+
+    Example:
+        >>> convert_coco('nowhere', 'masks')
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: nowhere has no annotations/instances_train2017.json or ...
     """
     files = {split: Path(coco_root, 'annotations', f'instances_{split}.json') for split in SPLITS}
     files = {split: path for split, path in files.items() if path.is_file()}
@@ -92,7 +107,7 @@ def convert_coco(coco_root, out, processes=None):
     }
 
 
-def _convert_split(annotation_file, out, split, processes):
+def _convert_split(annotation_file: Path, out: Path, split: str, processes: int | None) -> int:
     with coco_errors(annotation_file):
         coco = COCO(annotation_file)
         categories = {category['id']: category['name'] for category in coco.dataset['categories']}

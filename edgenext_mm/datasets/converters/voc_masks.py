@@ -1,8 +1,10 @@
 """Masks in the format of Pascal VOC 2012."""
 
 import os
+from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from mmengine.utils import track_parallel_progress
@@ -10,11 +12,16 @@ from PIL import Image
 
 from ...fileio import AtomicLocalBackend
 
+#: The id of pixels that are left out of training and evaluation.
 IGNORE = 255
 
 
-def _palette():
-    """Return VOC's 256 colors: the bits of an id, dealt out to red, green and blue in turn."""
+def _palette() -> np.ndarray:
+    """Return VOC's 256 colors, (256, 3) uint8.
+
+    The bits of an id, from the lowest, are the bits of red, green and blue in turn, from the
+    highest.
+    """
     ids = np.arange(256)
     colors = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -25,12 +32,20 @@ def _palette():
 PALETTE = _palette()
 
 
-def write_mask(path, labels):
+def write_mask(path: Path, labels: np.ndarray) -> None:
     """Write class ids as a PNG with VOC's palette, whole or not at all.
 
     Args:
-        path (Path): file to write.
-        labels (ndarray): (height, width) uint8 class ids, 255 where there is none.
+        path: file to write.
+        labels: (height, width) uint8 class ids, 255 where there is none.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_mask(Path(folder, 'mask.png'), np.array([[0, 1, 255]], np.uint8))
+        ...     with Image.open(Path(folder, 'mask.png')) as mask:
+        ...         print(mask.mode, np.array(mask), np.array(mask.convert('RGB'))[0, 1])
+        P [[  0   1 255]] [128   0   0]
     """
     image = Image.fromarray(labels)
     image.putpalette(PALETTE.tobytes())
@@ -39,28 +54,30 @@ def write_mask(path, labels):
     AtomicLocalBackend().put(png.getvalue(), path)
 
 
-def write_list(path, names):
+def write_list(path: Path, names: Iterable[str]) -> None:
     """Write the names of a split, one a line, whole or not at all."""
     AtomicLocalBackend().put(''.join(f'{name}\n' for name in names).encode(), path)
 
 
-def convert_masks(draw, tasks, processes=None):
+def convert_masks(
+    draw: Callable[..., np.ndarray], tasks: dict[Path, tuple], processes: int | None = None
+) -> None:
     """Write masks in parallel processes, with a progress bar.
 
     Masks that are there already are kept, so that a run which was stopped goes on.
 
     Args:
-        draw (callable): returns a mask.
-        tasks (dict[Path, tuple]): the arguments of ``draw`` by the file to write.
-        processes (int): defaults to one per CPU.
+        draw: returns a mask, (height, width) uint8.
+        tasks: the arguments of ``draw`` by the file to write.
+        processes: how many draw and write. Defaults to one per CPU.
     """
-    tasks = [task for task in tasks.items() if not task[0].exists()]
-    if tasks:
+    missing = [task for task in tasks.items() if not task[0].exists()]
+    if missing:
         track_parallel_progress(
-            partial(_convert, draw), tasks, processes or os.cpu_count(), keep_order=False
+            partial(_convert, draw), missing, processes or os.cpu_count(), keep_order=False
         )
 
 
-def _convert(draw, task):
+def _convert(draw: Callable[..., np.ndarray], task: tuple[Path, tuple]) -> None:
     path, arguments = task
     write_mask(path, draw(*arguments))

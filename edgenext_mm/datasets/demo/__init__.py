@@ -1,4 +1,4 @@
-"""A drawn dataset, in the layouts of COCO, Pascal VOC and ImageNet, for trying things out."""
+"""Synthetic data in the layouts of COCO, Pascal VOC and ImageNet, to try configs with."""
 
 from .data import make_demo_data
 

@@ -1,7 +1,7 @@
 """Synthetic data in the layouts of COCO 2017, Pascal VOC 2012 and ImageNet, to try configs with.
 
-Every image depends on nothing but its own seed ``[seed, split, index]``, so the data do not change
-with the number of processes.
+An image depends on nothing but its own seed ``[seed, split, index]``: the number of processes does
+not change it.
 """
 
 import itertools
@@ -9,7 +9,9 @@ import json
 import multiprocessing
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.pool import Pool
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -22,7 +24,8 @@ from ..converters import voc_masks
 from .scenes import CLASSES, SceneObject, draw_scene
 
 GENERATOR = 'edgenext_mm demo data'
-VERSION = 3  # raise it whenever the drawn data change, so that stale folders are redrawn
+#: To be raised whenever the drawn data change, so that folders of older versions are redrawn.
+VERSION = 3
 SPLITS = ('train', 'val')
 STAMP = 'demo_data.json'
 
@@ -52,7 +55,7 @@ _CATEGORY_IDS = {category['name']: category['id'] for category in CATEGORIES}
 
 
 def _polygons(mask: np.ndarray, scale: int = 4) -> list[list[float]]:
-    """Returns the outlines [x1, y1, x2, y2, ...] of a uint8 mask, in pixels."""
+    """Return the outlines [x1, y1, x2, y2, ...] of a uint8 mask, in pixels."""
     contours, hierarchy = cv2.findContours(
         cv2.resize(mask, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST),
         cv2.RETR_CCOMP,
@@ -71,7 +74,7 @@ def _polygons(mask: np.ndarray, scale: int = 4) -> list[list[float]]:
 
 
 def _semantic_mask(shape: tuple[int, int], objects: list[SceneObject]) -> np.ndarray:
-    """Returns class ids as VOC has them: 1 for the first of CLASSES, 255 on borders of objects."""
+    """Return class ids as VOC has them: 1 for the first of CLASSES, 255 on borders of objects."""
     labels = np.zeros(shape, np.uint8)
     borders = np.zeros(shape, bool)
     for item in objects:
@@ -82,10 +85,10 @@ def _semantic_mask(shape: tuple[int, int], objects: list[SceneObject]) -> np.nda
     return labels
 
 
-def _write_xml(path: Path, image: dict, names: list[str], boxes: list[list[int]]):
-    """Writes the boxes [x, y, w, h] of an image as VOC does, which counts pixels from 1."""
+def _write_xml(path: Path, image: dict, names: list[str], boxes: list[list[int]]) -> None:
+    """Write the boxes [x, y, w, h] of an image as VOC does, which counts pixels from 1."""
 
-    def add(parent, tag, children):
+    def add(parent: ElementTree.Element, tag: str, children: dict[str, Any]) -> ElementTree.Element:
         element = ElementTree.SubElement(parent, tag)
         for name, value in children.items():
             ElementTree.SubElement(element, name).text = str(value)
@@ -103,7 +106,7 @@ def _write_xml(path: Path, image: dict, names: list[str], boxes: list[list[int]]
 def _write_crops(
     out: Path, split: int, index: int, image: np.ndarray, objects: list[SceneObject]
 ) -> list[str]:
-    """Writes the surroundings of the largest object of each class; returns lines for the list."""
+    """Write the surroundings of the largest object of each class; return lines for the list."""
     largest = {item.name: item for item in sorted(objects, key=lambda item: item.mask.sum())}
     lines = []
     for name in sorted(largest):
@@ -125,7 +128,7 @@ def _encode(image: np.ndarray) -> bytes:
 def _write_image(
     out: Path, seed: int, split: int, index: int
 ) -> tuple[dict, list[dict], list[str]]:
-    """Draws and writes one image and its crops.
+    """Draw and write one image and its crops.
 
     Returns:
         Its COCO entry, its annotations without id, and the lines of its crops for ImageNet's list.
@@ -139,7 +142,7 @@ def _write_image(
     voc_masks.write_mask(voc_mask, _semantic_mask((height, width), objects))
     image_id = _image_id(split, index)
     info = {'id': image_id, 'file_name': coco_image.name, 'height': height, 'width': width}
-    annotations = []
+    annotations: list[dict] = []
     for item in objects:
         mask = item.mask.astype(np.uint8)
         x, y, w, h = cv2.boundingRect(mask)
@@ -166,10 +169,12 @@ def _image_id(split: int, index: int) -> int:
     return 1_000_000 * split + index + 1  # no id or file name is in both splits
 
 
-def _write_split(out: Path, seed: int, split: int, count: int, pool):
+def _write_split(out: Path, seed: int, split: int, count: int, pool: Pool) -> None:
     for path in _files(out, split, 1):
         path.parent.mkdir(parents=True, exist_ok=True)
-    images, annotations, crops = [], [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
+    crops: list[str] = []
     draw = partial(_write_image, out, seed, split)
     for image, items, lines in pool.imap(draw, range(count), chunksize=4):
         images.append(image)
@@ -211,7 +216,7 @@ def _crop_file(out: Path, split: int, index: int, name: str) -> Path:
 
 
 def _image_files(out: Path, split: int, index: int) -> list[Path]:
-    """Returns the files of an image: COCO's image, then VOC's image, mask and boxes."""
+    """Return the files of an image: COCO's image, then VOC's image, mask and boxes."""
     name, folder = f'{_image_id(split, index):012d}', out / 'VOC2012'
     return [
         out / f'{SPLITS[split]}2017' / f'{name}.jpg',
@@ -222,7 +227,7 @@ def _image_files(out: Path, split: int, index: int) -> list[Path]:
 
 
 def _files(out: Path, split: int, count: int) -> Iterator[Path]:
-    """Yields the files of a split but for the crops."""
+    """Yield the files of a split but for the crops."""
     yield _annotation_file(out, split)
     yield _crop_list(out, split)
     yield from _voc_lists(out, split)
@@ -231,7 +236,7 @@ def _files(out: Path, split: int, count: int) -> Iterator[Path]:
 
 
 def _is_complete(out: Path, stamp: dict) -> bool:
-    """Tells whether the files that a run with this stamp writes are there."""
+    """Tell whether the files that a run with this stamp writes are there."""
     for split, name in enumerate(SPLITS):
         if not all(path.exists() for path in _files(out, split, stamp[name])):
             return False
@@ -241,8 +246,8 @@ def _is_complete(out: Path, stamp: dict) -> bool:
     return True
 
 
-def _remove(out: Path, stamp: dict):
-    """Removes the files that a run with this stamp may have written."""
+def _remove(out: Path, stamp: dict) -> None:
+    """Remove the files that a run with this stamp may have written."""
     for split, name in enumerate(SPLITS):
         crops = itertools.starmap(
             partial(_crop_file, out, split), itertools.product(range(stamp[name]), CLASSES)
@@ -252,7 +257,7 @@ def _remove(out: Path, stamp: dict):
 
 
 def _read_stamp(out: Path) -> dict | None:
-    """Returns the stamp in a folder, or None if the folder is missing or empty."""
+    """Return the stamp in a folder, or None if the folder is missing or empty."""
     try:
         if not any(out.iterdir()):
             return None
@@ -269,24 +274,24 @@ def _read_stamp(out: Path) -> dict | None:
     )
 
 
-def _write_stamp(out: Path, stamp: dict):
-    # At once, so that an interrupted run leaves a readable stamp.
+def _write_stamp(out: Path, stamp: dict) -> None:
+    # Atomic, so that an interrupted run leaves a readable stamp.
     AtomicLocalBackend().put(json.dumps(stamp).encode(), out / STAMP)
 
 
 def make_demo_data(
     out: str | Path, train: int = 400, val: int = 100, seed: int = 0, processes: int | None = None
 ) -> bool:
-    """Writes a synthetic data set in the layouts of COCO 2017, Pascal VOC 2012 and ImageNet.
+    """Write a synthetic dataset in the layouts of COCO 2017, Pascal VOC 2012 and ImageNet.
 
     The folder gets ``annotations/instances_{train,val}2017.json``, ``train2017/*.jpg``,
     ``val2017/*.jpg`` and a stamp of the arguments, and the same scenes again in ``VOC2012/``:
     ``JPEGImages/*.jpg``, ``SegmentationClass/*.png``, ``Annotations/*.xml`` and the lists
     ``{train,val}.txt`` in ``ImageSets/Segmentation/`` and ``ImageSets/Main/``. The masks have the
-    ids 1 to 6 for the classes in the order of ``demo_scenes.CLASSES``. ``imagenet/`` has, for each
-    class in a scene, the surroundings of its largest object in ``{train,val}/CLASS/*.jpg``, and the
-    lists ``meta/{train,val}.txt``. Data of other arguments or of an interrupted run are replaced,
-    file by file; other files in the folder are left alone.
+    ids 1 to 6 for the classes in the order of ``scenes.CLASSES``. ``imagenet/`` has crops in
+    ``{train,val}/CLASS/*.jpg``, for each class in a scene the surroundings of its largest object,
+    and the lists ``meta/{train,val}.txt``. Data of other arguments or of an interrupted run are
+    replaced, file by file; other files in the folder are left alone.
 
     Args:
         out: Folder to write.
@@ -301,13 +306,22 @@ def make_demo_data(
     Raises:
         InputError: If a count is not positive or the seed is negative, or if ``out`` exists, is not
             empty and was not made by this function.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     make_demo_data(folder, train=2, val=1, processes=1)
+        ...     make_demo_data(folder, train=2, val=1)
+        True
+        False
     """
     if min(train, val) < 1 or seed < 0:
         raise InputError(
             f'expected train > 0, val > 0 and seed >= 0, got {train}, {val} and {seed}'
         )
     out = Path(out)
-    stamp = {'generator': GENERATOR, 'version': VERSION, 'train': train, 'val': val, 'seed': seed}
+    counts = {'train': train, 'val': val}
+    stamp = {'generator': GENERATOR, 'version': VERSION, **counts, 'seed': seed}
     done = {**stamp, 'complete': True}
     old = _read_stamp(out)
     if old == done and _is_complete(out, old):
@@ -322,7 +336,7 @@ def make_demo_data(
     try:
         with multiprocessing.Pool(processes, cv2.setNumThreads, (1,)) as pool:
             for split, name in enumerate(SPLITS):
-                _write_split(out, seed, split, stamp[name], pool)
+                _write_split(out, seed, split, counts[name], pool)
     finally:
         cv2.setNumThreads(threads)
     _write_stamp(out, done)

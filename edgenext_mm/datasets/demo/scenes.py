@@ -6,13 +6,16 @@ border cuts, uneven light and sensor noise.
 
 import colorsys
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
-MIN_VISIBLE = 0.35  # where less of an object would show, it is placed elsewhere
+#: Least visible share of an object; where less would show, it is placed elsewhere.
+MIN_VISIBLE = 0.35
 
 
 @dataclass
@@ -39,11 +42,11 @@ class SceneObject:
 # circle, so that any rotation of them stays on the canvas.
 
 
-def _pixels(canvas, points) -> np.ndarray:
+def _pixels(canvas: np.ndarray, points: ArrayLike) -> np.ndarray:
     return np.rint((np.asarray(points) * 0.47 + 0.5) * len(canvas)).astype(np.int32)
 
 
-def _length(canvas, length: float) -> int:
+def _length(canvas: np.ndarray, length: float) -> int:
     return max(round(length * 0.47 * len(canvas)), 1)
 
 
@@ -74,7 +77,7 @@ def _circle(count: int, radius: float = 1.0, phase: float = 0.0) -> np.ndarray:
 
 
 def _color(rng, hue=(0, 1), saturation=(0, 1), value=(0.2, 1)):
-    """Returns an opaque BGRA color (0 to 255) out of ranges of HSV (0 to 1)."""
+    """Return an opaque BGRA color (0 to 255) out of ranges of HSV (0 to 1)."""
     h, s, v = (rng.uniform(*limits) for limits in (hue, saturation, value))
     return (*(round(255 * c) for c in reversed(colorsys.hsv_to_rgb(h % 1, s, v))), 255)
 
@@ -112,24 +115,24 @@ def _sports_ball(canvas, rng):
         corners = np.array([np.roll((0, 1, s * golden), k) for s in (-1, 1) for k in range(3)])
         near = np.sort(np.abs(corners / np.hypot(1, golden) @ coords), 0)
         pattern = np.where(near[-1] > 0.93, 1, np.where(near[-1] - near[-2] < 0.035, 2, 0))
-        palette = (
+        palette = [
             _color(rng, saturation=(0, 0.15), value=(0.85, 1)),
             ink,
             _color(rng, value=(0.3, 0.6)),
-        )
+        ]
     elif style == 1:  # basketball: two great circles and two curves
         seams = np.minimum(np.abs(x), np.abs(y)) < 0.03
         pattern = seams | (np.abs(np.abs(x) - 0.55 - 0.25 * z**2) < 0.03)
-        palette = (
+        palette = [
             _color(rng, (0.03, 0.1), (0.6, 0.95), (0.5, 0.95)),
             ink,
-        )
+        ]
     else:  # tennis: one closed, curved seam
         pattern = np.abs(z - 1.1 * (x**2 - y**2)) < 0.09
-        palette = (
+        palette = [
             _color(rng, (0.15, 0.28), (0.5, 0.9), (0.7, 1)),
             _color(rng, saturation=(0, 0.1), value=(0.85, 1)),
-        )
+        ]
     canvas[disk] = np.array(palette, np.uint8)[pattern.astype(int)]
 
 
@@ -244,9 +247,9 @@ def _boat(canvas, rng):
 
 
 def _clutter(canvas, rng):
-    """Draws what is no object, in colors and outlines that objects have too."""
+    """Draw a shape that is of no class, in colors and outlines that objects have too."""
     colors = [_vivid(rng) if rng.random() < 0.6 else _color(rng) for _ in range(2)]
-    kind = rng.choice(5, p=(0.1, 0.1, 0.2, 0.3, 0.3))  # few could pass for an object
+    kind = rng.choice(5, p=(0.1, 0.1, 0.2, 0.3, 0.3))  # few look like an object
     if kind == 0:
         points = _circle(40) * (1, rng.uniform(0.5, 1) if rng.random() < 0.5 else 1)
     elif kind == 1:
@@ -276,19 +279,21 @@ _DRAW = {
 CLASSES = tuple(_DRAW)
 
 
-def _noise(rng, height: int, width: int, octaves: int = 6, persistence: float = 0.5) -> np.ndarray:
-    """Returns smooth (height, width) noise of several octaves, 0 to 1."""
-    field = np.zeros((2, 2), np.float32)
+def _noise(
+    rng: np.random.Generator, height: int, width: int, octaves: int = 6, persistence: float = 0.5
+) -> np.ndarray:
+    """Return smooth (height, width) noise of several octaves, 0 to 1."""
+    field: np.ndarray = np.zeros((2, 2), np.float32)
     for k in range(1, octaves + 1):
         side = 2**k + 1
         field = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC)
-        field += persistence**k * rng.random((side, side), np.float32)
+        field = field + persistence**k * rng.random((side, side), np.float32)
     field = cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
-    return cv2.normalize(field, None, 0, 1, cv2.NORM_MINMAX)
+    return cv2.normalize(field, field, 0, 1, cv2.NORM_MINMAX)
 
 
-def _background(rng, height: int, width: int) -> np.ndarray:
-    """Returns a textured float32 (height, width, 3) BGR image, 0 to 1."""
+def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Return a textured float32 (height, width, 3) BGR image, 0 to 1."""
     noise = partial(_noise, rng, height, width)
     angle, period = rng.uniform(-0.5, 0.5), rng.uniform(16, 70)
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -323,8 +328,14 @@ def _background(rng, height: int, width: int) -> np.ndarray:
     return image
 
 
-def _patch(rng, draw, longest: float, tilt: float = 180.0, squeeze: float = 0.7) -> np.ndarray:
-    """Draws one shape, tilted, foreshortened and shaded.
+def _patch(
+    rng: np.random.Generator,
+    draw: Callable[[np.ndarray, np.random.Generator], None],
+    longest: float,
+    tilt: float = 180.0,
+    squeeze: float = 0.7,
+) -> np.ndarray:
+    """Draw one shape, tilted, foreshortened and shaded.
 
     Args:
         rng: Random generator.
@@ -334,10 +345,10 @@ def _patch(rng, draw, longest: float, tilt: float = 180.0, squeeze: float = 0.7)
         squeeze: Smallest factor on the width.
 
     Returns:
-        Float32 (height, width, 4) BGRA patch, 0 to 1, its colors premultiplied by alpha.
+        A float32 (height, width, 4) BGRA patch, 0 to 1, its colors premultiplied by alpha.
     """
     side = round(max(1.5 * longest, 96))  # supersampled
-    canvas = np.zeros((side, side, 4), np.uint8)
+    canvas: np.ndarray = np.zeros((side, side, 4), np.uint8)
     draw(canvas, rng)
     matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-tilt, tilt), 1)
     factor = rng.uniform(squeeze, 1)
@@ -353,8 +364,15 @@ def _patch(rng, draw, longest: float, tilt: float = 180.0, squeeze: float = 0.7)
     return np.minimum(patch, patch[..., 3:])
 
 
-def _place(rng, image, patch, objects, overlap: bool, name: str | None = None):
-    """Pastes a patch in front of the others where enough of every object stays visible.
+def _place(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    patch: np.ndarray,
+    objects: list[SceneObject],
+    overlap: bool,
+    name: str | None = None,
+) -> None:
+    """Paste a patch in front of the others where enough of each object stays visible.
 
     Args:
         rng: Random generator.
@@ -362,7 +380,7 @@ def _place(rng, image, patch, objects, overlap: bool, name: str | None = None):
         patch: BGRA patch as ``_patch`` returns it.
         objects: List of ``SceneObject``, changed in place: masks lose what the patch covers.
         overlap: Whether the patch may cover objects.
-        name: Class of the patch; without one it is clutter and joins no objects.
+        name: Class of the patch; None for clutter, which is not added to the objects.
     """
     (height, width), (h, w) = image.shape[:2], patch.shape[:2]
     full_area = np.count_nonzero(patch[..., 3] > 0.5)
@@ -387,14 +405,19 @@ def _place(rng, image, patch, objects, overlap: bool, name: str | None = None):
 
 
 def draw_scene(rng: np.random.Generator) -> tuple[np.ndarray, list[SceneObject]]:
-    """Draws one scene.
+    """Draw one scene.
 
     Args:
-        rng: Random generator; its state alone decides on the scene.
+        rng: Random generator; the scene depends on nothing but its state.
 
     Returns:
         The uint8 (height, width, 3) BGR image, its longer side 320 pixels and the other 240 to
         320, and its objects, ten at most, from back to front.
+
+    Example:
+        >>> image, objects = draw_scene(np.random.default_rng(0))
+        >>> max(image.shape), image.dtype, {item.name for item in objects} <= {*CLASSES}
+        (320, dtype('uint8'), True)
     """
     shape = [320, int(rng.integers(240, 321))]
     height, width = shape if rng.random() < 0.4 else shape[::-1]

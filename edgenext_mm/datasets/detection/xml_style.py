@@ -1,5 +1,6 @@
-"""Detection data in the XML format of Pascal VOC that says what is wrong with it."""
+"""A dataset of boxes in the XML format of Pascal VOC that says what is wrong with its files."""
 
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from mmdet.datasets import XMLDataset as MMDetXMLDataset
@@ -18,16 +19,23 @@ class XMLDataset(CheckedDataset, MMDetXMLDataset):
         InputError: if the data root, the list of images or an annotation file is missing, if an
             annotation file is broken, if no image is left to use, or if an image is smaller than
             32 pixels or cannot be read.
+
+    Example:
+        >>> XMLDataset(data_root='nowhere', ann_file='train.txt')
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: the data root nowhere is not a folder. Set data_root, ...
     """
 
-    remedy = 'Set data_root, ann_file and data_prefix of the data set in the config'
+    remedy = 'Set data_root, ann_file and data_prefix of the dataset in the config'
 
-    def load_data_list(self):
+    def load_data_list(self) -> list[dict]:
+        """Check the files, and list the images with their boxes."""
         self.check_data_root()
         require_file('list of images', self.ann_file, self.remedy)
         return super().load_data_list()
 
-    def parse_data_info(self, img_info):
+    def parse_data_info(self, img_info: dict) -> Any:
+        """Read the annotation of an image; see mmdet's method for the keys."""
         path = img_info['xml_path']
         try:
             return super().parse_data_info(img_info)
@@ -39,5 +47,6 @@ class XMLDataset(CheckedDataset, MMDetXMLDataset):
         except (ParseError, AttributeError, ValueError) as error:
             raise InputError(f'{path} is not a whole annotation of VOC ({error})') from error
 
-    def filter_data(self):
+    def filter_data(self) -> list[dict]:
+        """Filter the images as mmdet does, and check those that are left."""
         return check_images(super().filter_data(), self.ann_file)

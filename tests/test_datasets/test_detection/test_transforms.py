@@ -19,7 +19,7 @@ BOXES = {
 
 
 def sample(boxes):
-    """An image whose red channel is x, whose green one is y, with boxes and all that they have."""
+    """An image whose first channel is x and whose second is y, with boxes, labels and masks."""
     y, x = np.mgrid[:90, :120].astype(np.uint8)
     n = len(boxes)
     masks = np.zeros((n, 90, 120), np.uint8)
@@ -36,12 +36,15 @@ def sample(boxes):
     )
 
 
-@pytest.mark.parametrize('boxes', BOXES.values(), ids=BOXES)
-def test_windows_have_mmdets_distribution(boxes):
+@pytest.mark.parametrize('name', BOXES)
+def test_windows_have_mmdets_distribution(name):
     """Left, top, width and height of 1,500 windows: no quantile of theirs is far from mmdet's."""
     np.random.seed(0)
+    boxes = BOXES[name]
+    # No window has an IoU of 0.1 with all of the many boxes, so larger bounds would only take time.
+    options = dict(min_ious=(0.1,)) if name == 'many' else {}
     windows = {}
-    for transform in (transforms.MinIoURandomCrop(), MinIoURandomCrop()):
+    for transform in (transforms.MinIoURandomCrop(**options), MinIoURandomCrop(**options)):
         crops = [transform(sample(boxes))['img'] for _ in range(1500)]
         corners = [crop[0, 0, :2] for crop in crops]
         windows[type(transform)] = np.hstack([corners, [crop.shape[:2] for crop in crops]])

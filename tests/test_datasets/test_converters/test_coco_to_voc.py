@@ -1,4 +1,4 @@
-"""COCO and SBD to masks in the format of VOC."""
+"""Masks of COCO's instances, equal to those that pycocotools draws."""
 
 import json
 import shutil
@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from masks import modification_times, read_mask
 from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 from pycocotools import mask as coco_mask
-from scipy.io import savemat
 
 from edgenext_mm.datasets.converters import voc_masks
 from edgenext_mm.datasets.converters.coco_to_voc import convert_coco
-from edgenext_mm.datasets.converters.sbd_to_voc import convert_sbd
-from edgenext_mm.errors import InputError
 
 PALETTE = PascalVOCDataset.METAINFO['palette']
 COCO_NAMES = [
@@ -22,16 +20,6 @@ COCO_NAMES = [
     *('dining table', 'dog', 'horse', 'motorcycle', 'person', 'potted plant', 'sheep', 'couch'),
     *('train', 'tv'),
 ]
-
-
-def read(path):
-    with Image.open(path) as image:
-        assert image.mode == 'P'
-        return np.array(image)
-
-
-def tree(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.rglob('*') if path.is_file()}
 
 
 @pytest.fixture
@@ -87,7 +75,7 @@ def test_coco_equals_pycocotools(coco, tmp_path):
         assert len(listed) == count
         for image in content['images'][2:]:
             items = [a for a in content['annotations'] if a['image_id'] == image['id']]
-            mask = read(out / split / image['file_name'].replace('.jpg', '.png'))
+            mask = read_mask(out / split / image['file_name'].replace('.jpg', '.png'))
             np.testing.assert_array_equal(mask, expected_mask(image, items, names))
             labels |= set(np.unique(mask))
     assert len(labels) > 18 and 255 in labels
@@ -101,14 +89,14 @@ def test_coco_equals_pycocotools(coco, tmp_path):
 def test_stopped_conversion_goes_on(coco, tmp_path):
     out = tmp_path / 'out'
     convert_coco(coco, out)
-    before = tree(out / 'train2017')
+    before = modification_times(out / 'train2017')
     lost = next(iter(before))
     content = lost.read_bytes()
     lost.unlink()
     Path(f'{lost}.partial').write_bytes(content[:10])  # as a killed run leaves it
     (out / 'train2017.txt').unlink()
     convert_coco(coco, out)
-    after = tree(out / 'train2017')
+    after = modification_times(out / 'train2017')
     assert lost.read_bytes() == content and after.keys() == before.keys()
     assert {path for path in after if after[path] != before[path]} == {lost}
     assert (out / 'train2017.txt').is_file()
@@ -133,54 +121,3 @@ def test_bad_coco(run_tool, coco, tmp_path):
         assert f'annotation {item["id"]} of the image' in text and 'can be drawn' in text
     path.write_text(whole[:1000])
     assert f'{path} is not a whole file of COCO annotations' in message(coco)
-
-
-@pytest.fixture
-def sbd(tmp_path):
-    """SBD and VOC 2012: one image of SBD's train and one of its val are in VOC's val."""
-    rng = np.random.default_rng(0)
-    masks = {f'2008_{i:06d}': rng.integers(0, 21, (20 + i, 30), np.uint8) for i in range(8)}
-    root = tmp_path / 'benchmark_RELEASE/dataset'
-    (root / 'cls').mkdir(parents=True)
-    for name, mask in masks.items():
-        classes = dict(Segmentation=mask, CategoriesPresent=np.unique(mask))
-        savemat(root / f'cls/{name}.mat', dict(GTcls=classes))
-    names = list(masks)
-    lists = {'train': names[:5], 'val': names[5:]}
-    for split, listed in lists.items():
-        voc_masks.write_list(root / f'{split}.txt', listed)
-    voc_root = tmp_path / 'VOC2012'
-    voc_masks.write_list(voc_root / 'ImageSets/Segmentation/val.txt', [names[1], names[6], 'other'])
-    return root.parent, voc_root, masks
-
-
-def test_sbd(sbd):
-    sbd_root, voc_root, masks = sbd
-    assert convert_sbd(sbd_root, voc_root) == 6
-    listed = (voc_root / 'ImageSets/Segmentation/trainaug.txt').read_text().split()
-    assert listed == [name for i, name in enumerate(masks) if i not in (1, 6)]
-    folder = voc_root / 'SegmentationClassAug'
-    assert {path.stem for path in folder.iterdir()} == set(listed)
-    for name in listed:
-        np.testing.assert_array_equal(read(folder / f'{name}.png'), masks[name])
-    before = tree(folder)
-    assert convert_sbd(sbd_root / 'dataset', voc_root) == 6 and tree(folder) == before
-
-
-def test_bad_sbd(sbd):
-    sbd_root, voc_root, masks = sbd
-    broken = sbd_root / 'dataset/cls' / f'{list(masks)[3]}.mat'
-    content = broken.read_bytes()
-    for spoiled in (b'', content[:200], b'no mat' * 40):
-        broken.write_bytes(spoiled)
-        with pytest.raises(InputError, match=f'{broken} is not a whole file of SBD masks'):
-            convert_sbd(sbd_root, voc_root)
-    savemat(broken, dict(other=1))
-    with pytest.raises(InputError, match=f'{broken} is not a whole file of SBD masks'):
-        convert_sbd(sbd_root, voc_root)
-    broken.unlink()
-    with pytest.raises(InputError, match=f'1 of the masks that SBD lists are missing.*{broken}'):
-        convert_sbd(sbd_root, voc_root)
-    assert not (voc_root / 'ImageSets/Segmentation/trainaug.txt').exists()
-    with pytest.raises(InputError, match=r'nowhere.*val\.txt does not exist'):
-        convert_sbd(sbd_root, voc_root.parent / 'nowhere')

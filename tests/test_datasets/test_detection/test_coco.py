@@ -23,7 +23,8 @@ def message(run_tool, tmp_path, data):
     """Train on the data and return the one line of the error."""
 
     def train(*options, root=data):
-        options = ('model.backbone.init_cfg=None', 'train_dataloader.batch_size=4', *options)
+        # The first batch has all images, so that a broken one is met before the network runs.
+        options = ('model.backbone.init_cfg=None', 'train_dataloader.batch_size=32', *options)
         with pytest.raises(SystemExit) as stop:
             run_tool('train.py', CONFIG, '--cfg-options', *options, data_root=root)
         assert not list(tmp_path.rglob('*.pth*'))
@@ -82,7 +83,7 @@ def test_categories(message, data):
     original = (data / TRAIN).read_text()
     edit(data / TRAIN, drop)
     text = message()
-    assert "lacks 1 of the 80 classes of the data set, such as 'zebra'" in text
+    assert "lacks 1 of the 80 classes of the dataset, such as 'zebra'" in text
     assert 'metainfo.classes' in text
     (data / TRAIN).write_text(original)
     edit(data / TRAIN, reverse)
@@ -94,10 +95,11 @@ def test_categories(message, data):
 
 def test_number_of_classes(message):
     text = message('model.bbox_head.num_classes=20')
-    assert 'model.bbox_head has num_classes=20 and the data set has 80 classes' in text
+    assert 'model.bbox_head has num_classes=20' in text and 'has 80 classes' in text
     assert 'model.bbox_head.num_classes=80' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 1])
 @pytest.mark.parametrize('spoil', ['truncated', 'unreadable', 'missing'])
 def test_image(message, data, spoil, workers):
@@ -113,6 +115,7 @@ def test_image(message, data, spoil, workers):
     assert f'{path} cannot be read as an image' in text and 'take it out' in text
 
 
+@pytest.mark.slow
 def test_truncated_png(message, data):
     name = sorted(path.name for path in (data / 'train2017').iterdir())[3]
     _, png = cv2.imencode('.png', np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
