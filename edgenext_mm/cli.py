@@ -23,8 +23,12 @@ SPIN_COUNT = 10_000
 
 # The beginnings of warnings that a user can do nothing about.
 _NOISE = (
-    'faster_coco_eval is not installed',  # an option of mmdet's that no config here uses
+    '"FileClient" will be deprecated',  # OpenMMLab's libraries use it
+    '"HardDiskBackend" is the alias',  # FileClient uses it
+    'No CUDA runtime is found',  # the CPU is meant
+    'The draw is False',  # tools/test.py --show-dir draws
     'Warning: Profiler clears events',  # each measurement of memory has a profiler of its own
+    'faster_coco_eval is not installed',  # no config here needs it
 )
 
 
@@ -97,7 +101,17 @@ def prepare_process() -> None:
 
     # The log until there is a Runner's: each initial weight, each variable of the environment.
     mmengine.logging.MMLogger.get_instance('mmengine').setLevel(logging.WARNING)
+    mmengine.logging.MMLogger.filter = _filter
     mmengine.logging.print_log = _print_log
+    logging.getLogger('torch.utils.cpp_extension').addFilter(_is_wanted)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_NOISE)
+
+
+def _filter(logger: logging.Logger, record: logging.LogRecord) -> Any:
+    return _is_wanted(record) and logging.Logger.filter(logger, record)
 
 
 def _print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:

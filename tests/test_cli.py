@@ -73,7 +73,7 @@ print_log('noise', logger='current')
 warnings.warn('a warning')
 print_log('a message')
 print_log('a warning of mmengine', logger='current', level=logging.WARNING)
-MMLogger.get_instance('run')
+MMLogger.get_instance('run').warning('"FileClient" will be deprecated, noise')
 print_log('the log of a Runner', logger='current')
 """
 

@@ -140,18 +140,18 @@ def _build_peers(cfg: Config, whole: bool, peers: Sequence[str]) -> list[Candida
         from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large as deeplabv3
 
         if cfg.default_scope == 'mmdet':
-            model = ssdlite(weights=None, weights_backbone=None)
-            maps = nn.Sequential(model.backbone, _Heads(model.head))
+            detector = ssdlite(weights=None, weights_backbone=None)
+            maps = nn.Sequential(detector.backbone, _Heads(detector.head))
             return [Candidate('ssdlite320_mobilenet_v3_large', maps, maps, 'torchvision')]
-        model = deeplabv3(weights=None, weights_backbone=None, num_classes=21)
-        return [Candidate('deeplabv3_mobilenet_v3_large', model, model, 'torchvision')]
+        segmentor = deeplabv3(weights=None, weights_backbone=None, num_classes=21)
+        return [Candidate('deeplabv3_mobilenet_v3_large', segmentor, segmentor, 'torchvision')]
     import timm
     from mmpretrain.models import EdgeNeXt
 
     arch = cfg.model.backbone.arch
-    candidates = []
+    candidates: list[Candidate] = []
     if 'timm' in peers and f'edgenext_{arch}' in timm.list_models('edgenext*'):
-        model = timm.create_model(f'edgenext_{arch}', num_classes=0)
+        model: Any = timm.create_model(f'edgenext_{arch}', num_classes=0)
         candidates.append(Candidate('timm', model, model.forward_features, 'EdgeNeXt'))
     if 'mmpretrain' in peers and arch.replace('_', '') in EdgeNeXt.arch_settings:
         model = EdgeNeXt(arch.replace('_', ''))
