@@ -16,9 +16,9 @@ from .errors import InputError
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-#: How often an OpenMP thread of PyTorch looks for new work before it sleeps. libgomp's own 300000
-#: make training many times slower as soon as another process needs a core: see
-#: tools/benchmark_company.py.
+#: How often an idle OpenMP thread of PyTorch looks for new work before it sleeps. With libgomp's
+#: default of 300000, training is several times slower as soon as another process needs a core:
+#: tools/benchmark_company.py measures it.
 SPIN_COUNT = 10_000
 
 # The beginnings of warnings that a user can do nothing about.
@@ -85,15 +85,15 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def prepare_process() -> None:
-    """Set up the threads of a process, and silence what its libraries say to nobody's use.
+    """Set up OpenMP's threads, and silence what the libraries say about themselves.
 
-    OpenMP reads its settings when PyTorch is imported: this comes before. Settings that the user
-    has in the environment stay. What the libraries print is left out if it is about themselves;
-    warnings in general, errors and the log of a Runner are not.
+    To be called before PyTorch is imported, which is when OpenMP reads its settings. What the user
+    has set in the environment stays. The log of a Runner, errors, and warnings but those that
+    nobody can act on are shown as ever.
     """
     if not any(name == 'OMP_WAIT_POLICY' or name.startswith('KMP_') for name in os.environ):
         os.environ.setdefault('GOMP_SPINCOUNT', str(SPIN_COUNT))
-    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # PyTorch's profiler tells of its own start
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # each start of PyTorch's profiler
     for message in _NOISE:
         warnings.filterwarnings('ignore', message)
 

@@ -30,9 +30,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--backward', action='store_true', help='forward and backward, eager')
     parser.add_argument('--with-cp', action='store_true', help='measure with_cp=True as well')
-    parser.add_argument('--peers', nargs='*', choices=PEERS, default=PEERS)
     parser.add_argument(
-        '--against', type=Path, metavar='FOLDER', help='another checkout to measure by turns'
+        '--peers', nargs='*', choices=PEERS, default=PEERS, help='none if empty (default: all)'
+    )
+    parser.add_argument(
+        '--against', type=Path, metavar='FOLDER', help='another checkout to measure in turn'
     )
     parser.add_argument('--shape', type=int, nargs=2, default=[256, 256], metavar=('H', 'W'))
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1, 16])

@@ -76,15 +76,15 @@ def benchmark(
     against: Path | None = None,
     **options: Any,
 ) -> tuple[list[Result], dict[str, float]]:
-    """Call models by turns, in shuffled order, and note how long each call takes.
+    """Call models in turn, in shuffled order, and note how long each call takes.
 
     The models are built in a process of their own. Those of another checkout of this package are in
-    a second one, so that each has its own package, threads and memory; only one of the two works at
+    a second one, so that each has its own package, threads and memory. Only one of the two works at
     a time.
 
     Args:
         cfg: config of the model.
-        prepare: is called first in each process; a function of a module.
+        prepare: is called first in each process; a function that can be pickled.
         batch_size: the number of images.
         shape: height and width of the images in pixels.
         threads: the number of PyTorch's threads.
