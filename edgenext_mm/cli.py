@@ -1,24 +1,55 @@
-"""What the command lines that take a config have in common."""
+"""What the command lines have in common.
+
+A tool parses its arguments first, by :func:`parse_args`, and imports what it works with afterwards:
+PyTorch and OpenMMLab take seconds, and ``--help`` needs neither.
+"""
 
 import argparse
+import logging
 import os
 import os.path as osp
+import warnings
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config, DictAction
-
-from .checkpoint.zoo import SCHEME
 from .errors import InputError
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-def config_parser(description):
-    """Return a parser with the argument ``config`` and the option ``--cfg-options``."""
+#: How often an idle OpenMP thread of PyTorch looks for new work before it sleeps. With libgomp's
+#: default of 300000, training is several times slower as soon as another process needs a core:
+#: tools/benchmark_company.py measures it.
+SPIN_COUNT = 10_000
+
+# The beginnings of warnings that a user can do nothing about.
+_NOISE = (
+    '"FileClient" will be deprecated',  # OpenMMLab's libraries use it
+    '"HardDiskBackend" is the alias',  # FileClient uses it
+    'No CUDA runtime is found',  # the CPU is meant
+    'The draw is False',  # tools/test.py --show-dir draws
+    'Warning: Profiler clears events',  # each measurement of memory has a profiler of its own
+    'faster_coco_eval is not installed',  # no config here needs it
+)
+
+
+def config_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the argument ``config`` and the option ``--cfg-options``.
+
+    Example:
+        >>> from edgenext_mm.cli import config_parser
+        >>> parser = config_parser('Show a config.')
+        >>> args = parser.parse_args(['config.py', '--cfg-options', 'a.b=1', 'c=[2,3]'])
+        >>> args.config, args.cfg_options
+        ('config.py', ['a.b=1', 'c=[2,3]'])
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
-        default={},
+        action='extend',
+        type=_override,
+        default=[],
         metavar='KEY=VALUE',
         help='override settings of the config, for example model.backbone.init_cfg=None; lists '
         'are written as key="[a,b]" or key=a,b',
@@ -26,7 +57,13 @@ def config_parser(description):
     return parser
 
 
-def runner_parser(description):
+def _override(word: str) -> str:
+    if '=' not in word:
+        raise argparse.ArgumentTypeError(f'{word!r} is not of the form KEY=VALUE')
+    return word
+
+
+def runner_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a config parser with the options of a run: ``--work-dir`` and ``--launcher``."""
     parser = config_parser(description)
     parser.add_argument('--work-dir', help='where logs and checkpoints go')
@@ -40,7 +77,55 @@ def runner_parser(description):
     return parser
 
 
-def check_file(path):
+def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line, and prepare the process by :func:`prepare_process`."""
+    args = parser.parse_args()
+    prepare_process()
+    return args
+
+
+def prepare_process() -> None:
+    """Set up OpenMP's threads, and silence what the libraries say about themselves.
+
+    To be called before PyTorch is imported, which is when OpenMP reads its settings. What the user
+    has set in the environment stays. The log of a Runner, errors, and warnings but those that
+    nobody can act on are shown as ever.
+    """
+    if not any(name == 'OMP_WAIT_POLICY' or name.startswith('KMP_') for name in os.environ):
+        os.environ.setdefault('GOMP_SPINCOUNT', str(SPIN_COUNT))
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # each start of PyTorch's profiler
+    for message in _NOISE:
+        warnings.filterwarnings('ignore', message)
+
+    import mmengine.logging
+
+    # The log until there is a Runner's: each initial weight, each variable of the environment.
+    mmengine.logging.MMLogger.get_instance('mmengine').setLevel(logging.WARNING)
+    mmengine.logging.MMLogger.filter = _filter
+    mmengine.logging.print_log = _print_log
+    logging.getLogger('torch.utils.cpp_extension').addFilter(_is_wanted)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_NOISE)
+
+
+def _filter(logger: logging.Logger, record: logging.LogRecord) -> Any:
+    return _is_wanted(record) and logging.Logger.filter(logger, record)
+
+
+def _print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
+    """Do what mmengine's print_log does, and leave out debugging messages without a logger.
+
+    mmengine prints these too: mmdet and mmpretrain say four times that there is no OneDL.
+    """
+    import mmengine.logging.logger
+
+    if logger is not None or level >= logging.INFO:
+        mmengine.logging.logger.print_log(msg, logger, level)
+
+
+def check_file(path: str) -> str:
     """Return the path of a file.
 
     Raises:
@@ -57,6 +142,8 @@ def check_checkpoint(checkpoint, cfg):
     Raises:
         InputError: if there is no such file, or if a short name is for another network.
     """
+    from .checkpoint.zoo import SCHEME
+
     if not checkpoint.startswith(SCHEME):
         return check_file(checkpoint)
     if cfg.get('default_scope') != 'mmpretrain':
@@ -64,23 +151,32 @@ def check_checkpoint(checkpoint, cfg):
     return checkpoint
 
 
-def load_config(args):
+def load_config(args: argparse.Namespace) -> 'Config':
     """Load the config of parsed arguments with its overrides.
 
     Raises:
-        InputError: if there is no such file, or if a variable that names a data root is empty.
+        InputError: if there is no such file, if a variable that names a data root is empty, or if
+            an override is malformed or for a setting that is not there.
     """
+    from mmengine.config import Config, DictAction
+
     for name in ('COCO_ROOT', 'VOC_ROOT', 'IMAGENET_ROOT'):
         if os.environ.get(name) == '':
             raise InputError(
                 f'the environment variable {name} is empty: set it to a folder or unset it'
             )
     cfg = Config.fromfile(check_file(args.config))
-    cfg.merge_from_dict(args.cfg_options)
+    overrides = argparse.Namespace()
+    try:
+        DictAction([], 'options')(argparse.ArgumentParser(), overrides, args.cfg_options)
+        cfg.merge_from_dict(overrides.options)
+    except (AssertionError, KeyError, TypeError) as error:
+        words = ' '.join(args.cfg_options)
+        raise InputError(f'--cfg-options {words}: {error.args[0]}') from error
     return cfg
 
 
-def load_runner_config(args):
+def load_runner_config(args: argparse.Namespace) -> 'Config':
     """Load the config of a run: like :func:`load_config`, with work_dir and launcher set.
 
     The work directory is that of the command line, of the config, or work_dirs/<config's name>.

@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from mmengine.registry import init_default_scope
-
-from edgenext_mm.analysis.summary import draw_summaries, summarize
-from edgenext_mm.cli import config_parser, load_config
+from edgenext_mm.cli import config_parser, load_config, parse_args
 from edgenext_mm.errors import InputError, exit_on_input_error
 
-SHOWN = 20  # problems of a data set
+SHOWN = 20  # problems of a dataset
 
 
-def main():
+def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('--out', help='picture to write (default: work_dirs/CONFIG/dataset.png)')
     parser.add_argument('--processes', type=int, help='default: one per CPU')
-    args = parser.parse_args()
+    args = parse_args(parser)
+
+    from mmengine.registry import init_default_scope
+
+    from edgenext_mm.analysis.summary import draw_summaries, summarize
+
     cfg = load_config(args)
     init_default_scope(cfg.default_scope)
     summaries = summarize(cfg, args.processes)

@@ -2,12 +2,13 @@
 
 import argparse
 
-from edgenext_mm.checkpoint.families import FAMILIES
-from edgenext_mm.deploy.convert import SAFETENSORS, convert
+from edgenext_mm.cli import parse_args
 from edgenext_mm.errors import exit_on_input_error
 
+NAMES = ('edgenext_mm', 'reference', 'timm', 'mmpretrain', 'safetensors')
 
-def main():
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'checkpoint', metavar='SRC', help='file, URL, or a short name such as edgenext://small'
@@ -16,10 +17,13 @@ def main():
     parser.add_argument(
         '--to',
         required=True,
-        choices=[*FAMILIES, SAFETENSORS],
+        choices=NAMES,
         help='whose names; safetensors are those of edgenext_mm in a .safetensors file',
     )
-    args = parser.parse_args()
+    args = parse_args(parser)
+
+    from edgenext_mm.deploy import convert
+
     arch, has_head = convert(args.checkpoint, args.out, args.to)
     print(f'wrote {arch} {"with" if has_head else "without"} a classifier to {args.out}')
 

@@ -1,13 +1,10 @@
 """Print the parameters and multiply-adds of a config's model and of its parts."""
 
-from mmengine.registry import MODELS, init_default_scope
-
-from edgenext_mm.analysis.complexity import count_complexity
-from edgenext_mm.cli import config_parser, load_config
+from edgenext_mm.cli import config_parser, load_config, parse_args
 from edgenext_mm.errors import exit_on_input_error
 
 
-def main():
+def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument(
         '--shape',
@@ -17,7 +14,12 @@ def main():
         metavar=('HEIGHT', 'WIDTH'),
         help='pixels of the image (default: 320 320)',
     )
-    args = parser.parse_args()
+    args = parse_args(parser)
+
+    from mmengine.registry import MODELS, init_default_scope
+
+    from edgenext_mm.analysis.complexity import count_complexity
+
     cfg = load_config(args)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)

@@ -1,29 +1,21 @@
 """Print where the time of training goes, from reading an image to averaging the weights."""
 
-from mmengine.runner import Runner
-
-from edgenext_mm.analysis.profiling import Profiled, ProfileHook, profile_transforms
-from edgenext_mm.cli import load_runner_config, runner_parser
+from edgenext_mm.cli import load_runner_config, parse_args, runner_parser
 from edgenext_mm.errors import exit_on_input_error
 
 
-def parse_args():
+def main() -> None:
     parser = runner_parser(__doc__)
     parser.add_argument('--iterations', type=int, default=20, help='how many (default: 20)')
     parser.add_argument('--samples', type=int, default=200, help='images (default: 200)')
-    return parser.parse_args()
+    args = parse_args(parser)
 
+    from mmengine.runner import Runner
 
-def print_table(title, times):
-    total = sum(times.values())
-    print(f'\n| {title} | ms | share |\n|---|---|---|')
-    for name, seconds in {**times, 'all': total}.items():
-        print(f'| {name} | {1e3 * seconds:.2f} | {seconds / total:.0%} |')
+    from edgenext_mm.analysis.profiling import Profiled, ProfileHook, profile_transforms, table
 
-
-def main():
-    args = parse_args()
     cfg = load_runner_config(args)
+    cfg.log_level = 'WARNING'
     cfg.train_cfg.val_interval = 10**9
     cfg.default_hooks.checkpoint = None
     cfg.compile = False  # the parts are measured one by one
@@ -35,9 +27,9 @@ def main():
     except Profiled:
         loader = runner.train_dataloader
         title = f'one image of {args.samples}, in one process'
-        print_table(title, profile_transforms(loader.dataset, args.samples))
+        print(table(title, profile_transforms(loader.dataset, args.samples)))
         title = f'one iteration of {args.iterations} in batches of {loader.batch_size}'
-        print_table(title, hook.medians())
+        print(f'\n{table(title, hook.medians())}')
 
 
 if __name__ == '__main__':

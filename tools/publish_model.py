@@ -2,15 +2,18 @@
 
 import argparse
 
-from edgenext_mm.deploy.publish import publish
+from edgenext_mm.cli import parse_args
 from edgenext_mm.errors import exit_on_input_error
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', help='file to write, such as ssdlite_edgenext_small_coco.pth')
-    args = parser.parse_args()
+    args = parse_args(parser)
+
+    from edgenext_mm.deploy import publish
+
     print(f'wrote {publish(args.checkpoint, args.out)}')
 
 

@@ -1,14 +1,16 @@
 """Evaluate a checkpoint of a detector, segmentor or classifier."""
 
-from mmengine.config import ConfigDict
-from mmengine.registry import METRICS
-from mmengine.runner import Runner
+import argparse
+from typing import TYPE_CHECKING
 
-from edgenext_mm.cli import check_checkpoint, load_runner_config, runner_parser
+from edgenext_mm.cli import check_checkpoint, load_runner_config, parse_args, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-def parse_args():
+
+def make_parser() -> argparse.ArgumentParser:
     parser = runner_parser(__doc__)
     parser.add_argument(
         'checkpoint',
@@ -22,10 +24,10 @@ def parse_args():
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds each window stays')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    return parser.parse_args()
+    return parser
 
 
-def show_predictions(cfg, args):
+def show_predictions(cfg: 'Config', args: argparse.Namespace) -> None:
     """Switch on the drawing of predictions, for which each library has options of its own."""
     hook = cfg.default_hooks.visualization
     hook.update(show=args.show, wait_time=args.wait_time)
@@ -38,8 +40,13 @@ def show_predictions(cfg, args):
         hook.update(enable=True, interval=1, out_dir=args.show_dir)
 
 
-def main():
-    args = parse_args()
+def main() -> None:
+    args = parse_args(make_parser())
+
+    from mmengine.config import ConfigDict
+    from mmengine.registry import METRICS
+    from mmengine.runner import Runner
+
     cfg = load_runner_config(args)
     cfg.load_from = check_checkpoint(args.checkpoint, cfg)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):

@@ -1,13 +1,12 @@
 """Train a detector, segmentor or classifier from a config."""
 
-from mmengine.device import get_device
-from mmengine.runner import Runner
+import argparse
 
-from edgenext_mm.cli import check_file, load_runner_config, runner_parser
+from edgenext_mm.cli import check_file, load_runner_config, parse_args, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 
-def parse_args():
+def make_parser() -> argparse.ArgumentParser:
     parser = runner_parser(__doc__)
     parser.add_argument(
         '--amp',
@@ -27,11 +26,15 @@ def parse_args():
         metavar='CHECKPOINT',
         help='continue from this checkpoint, or from the latest one of the work directory',
     )
-    return parser.parse_args()
+    return parser
 
 
-def main():
-    args = parse_args()
+def main() -> None:
+    args = parse_args(make_parser())
+
+    from mmengine.device import get_device
+    from mmengine.runner import Runner
+
     cfg = load_runner_config(args)
     if args.amp:
         device = get_device()

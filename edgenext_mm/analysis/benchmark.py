@@ -1,160 +1,247 @@
-"""Time and memory of models, measured side by side in one process."""
+"""Time and memory of models, measured side by side."""
 
 import random
 import statistics
+import sys
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.profiler import ProfilerActivity, profile
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+from .candidates import Candidate, build_candidates
 from .complexity import count_complexity
+
+WARMUP = 3
+# Seconds between the calls of two processes, until OpenMP's threads of the first are asleep.
+PAUSE = 0.02
 
 
 @dataclass
-class Candidate:
-    """A model to measure.
+class Result:
+    """What was measured of a model.
 
     Attributes:
-        name (str): how tables call it.
-        model (nn.Module): the model.
-        function (callable): maps images (N, 3, H, W) to tensors, nested as they may be.
-        rival (str): group of models of others that all times are compared with. Defaults to none.
-        seconds (list[float]): per call.
-        memory (int): the most bytes that were allocated at a time in a call, weights not counted.
+        name: how tables call it.
+        rival: group of models that all times are compared with; none if empty.
+        parameters: their number.
+        multiply_adds: their number, for one image.
+        seconds: of each call.
+        memory: the most bytes that were allocated at a time in a call, weights not counted.
+
+    Example:
+        >>> from edgenext_mm.analysis.benchmark import Result
+        >>> result = Result('edgenext_mm, eager', seconds=[0.02, 0.03, 0.02, 0.02])
+        >>> result.median
+        0.02
+        >>> round(result.spread, 3)
+        0.375
     """
 
     name: str
-    model: torch.nn.Module
-    function: object
     rival: str = ''
-    seconds: list = field(default_factory=list)
+    parameters: int = 0
+    multiply_adds: int = 0
+    seconds: list[float] = field(default_factory=list)
     memory: int = 0
 
     @property
-    def median(self):
+    def median(self) -> float:
+        """The median of the seconds."""
         return statistics.median(self.seconds)
 
     @property
-    def spread(self):
+    def spread(self) -> float:
         """The middle half of the calls: third less first quartile, over the median."""
         first, _, third = statistics.quantiles(self.seconds, n=4)
         return (third - first) / self.median
 
 
-def measure(candidates, images, backward=False, runs=20, warmup=3):
-    """Call the candidates by turns, in ever other orders, and note how long each call takes.
+def benchmark(
+    cfg: Config,
+    prepare: Callable[[], None],
+    batch_size: int = 1,
+    shape: tuple[int, int] = (256, 256),
+    threads: int = 2,
+    runs: int = 20,
+    backward: bool = False,
+    against: Path | None = None,
+    **options: Any,
+) -> tuple[list[Result], dict[str, float]]:
+    """Call models in turn, in shuffled order, and note how long each call takes.
+
+    The models are built in a process of their own. Those of another checkout of this package are in
+    a second one, so that each has its own package, threads and memory. Only one of the two works at
+    a time.
 
     Args:
-        candidates (list[Candidate]): get their ``seconds`` and ``memory``.
-        images (Tensor): the input, (N, 3, H, W).
-        backward (bool): go back to the parameters' gradients as well. Defaults to False.
-        runs (int): calls of each candidate that count. Defaults to 20.
-        warmup (int): calls of each before those. Defaults to 3.
+        cfg: config of the model.
+        prepare: is called first in each process; a function that can be pickled.
+        batch_size: the number of images.
+        shape: height and width of the images in pixels.
+        threads: the number of PyTorch's threads.
+        runs: calls of each model that count, after three that do not.
+        backward: go back to the parameters' gradients as well.
+        against: folder of another checkout, whose models are measured as well.
+        **options: see :func:`~.candidates.build_candidates`. Peers are built once.
+
+    Returns:
+        A result for each model, and the speed of matrix products, see :func:`measure_peaks`.
     """
+    with ExitStack() as stack:
+        turns: list[tuple[ProcessPoolExecutor, int, Result]] = []
+        for checkout in (None,) if against is None else (None, against):
+            worker = stack.enter_context(
+                ProcessPoolExecutor(1, get_context('spawn'), _start, (prepare, checkout))
+            )
+            images = (batch_size, 3, *shape)
+            options['peers'] = () if checkout else options.get('peers', ())
+            built = worker.submit(_build, cfg, images, threads, backward, checkout, options)
+            turns += [(worker, index, result) for index, result in enumerate(built.result())]
+        for worker, index, _ in turns:
+            for _ in range(WARMUP):
+                worker.submit(_call, index).result()
+        order = random.Random(0)
+        for _ in range(runs):
+            for worker, index, result in order.sample(turns, len(turns)):
+                time.sleep(PAUSE if against else 0)
+                result.seconds.append(worker.submit(_call, index).result())
+        for worker, index, result in turns:
+            numbers = worker.submit(_inspect, index).result()
+            result.memory, result.parameters, result.multiply_adds = numbers
+        return [result for _, _, result in turns], turns[0][0].submit(measure_peaks).result()
 
-    def call(candidate):
-        with torch.set_grad_enabled(backward):
-            outputs = candidate.function(images)
-            if backward:
-                sum(x.square().mean() for x in _tensors(outputs)).backward()
-                candidate.model.zero_grad()
 
-    for candidate in candidates:
-        for _ in range(warmup):
-            call(candidate)
-    order = random.Random(0)
-    for _ in range(runs):
-        for candidate in order.sample(candidates, len(candidates)):
-            start = time.perf_counter()
-            call(candidate)
-            candidate.seconds.append(time.perf_counter() - start)
-    for candidate in candidates:
-        candidate.memory = _peak_memory(lambda candidate=candidate: call(candidate))
+# What a process measures: see _build.
+_candidates: list[Candidate]
+_images: torch.Tensor
+_backward: bool
 
 
-def measure_matmul_peak(sizes=(256, 512, 1024), runs=30):
-    """Return the multiply-adds per second of the fastest float32 matrix product that there is.
+def _start(prepare: Callable[[], None], checkout: Path | None) -> None:
+    prepare()
+    if checkout is not None:
+        # From now on the package is imported from there, all but the modules that measure.
+        del sys.modules[__name__.partition('.')[0]]
+        sys.path.insert(0, str(checkout))
 
-    This is that of MKL, behind torch.mm, or of oneDNN, behind a convolution of kernel 1x1, of one
-    of the sizes, in a median of the runs.
+
+def _build(
+    cfg: Config,
+    images: Sequence[int],
+    threads: int,
+    backward: bool,
+    checkout: Path | None,
+    options: dict[str, Any],
+) -> list[Result]:
+    global _candidates, _images, _backward
+    torch.set_num_threads(threads)
+    init_default_scope(cfg.default_scope)
+    _images, _backward = torch.randn(*images), backward
+    _candidates = build_candidates(cfg, _images, backward=backward, **options)
+    if checkout is not None:
+        for candidate in _candidates:
+            candidate.name = candidate.name.replace('edgenext_mm', checkout.name)
+            candidate.rival = candidate.name
+    return [Result(candidate.name, candidate.rival) for candidate in _candidates]
+
+
+def _call(index: int) -> float:
+    return _candidates[index].seconds(_images, _backward)
+
+
+def _inspect(index: int) -> tuple[int, int, int]:
+    candidate, (height, width) = _candidates[index], _images.shape[2:]
+    memory = candidate.memory(_images, _backward)
+    return memory, *count_complexity(candidate.model, (height, width))['model']
+
+
+def measure_peaks(sizes: Sequence[int] = (256, 512, 1024), runs: int = 30) -> dict[str, float]:
+    """Return the multiply-adds per second of PyTorch's two float32 matrix products.
+
+    Args:
+        sizes: rows and columns of the matrices, of which the fastest counts.
+        runs: calls, whose median counts.
+
+    Returns:
+        The speed of torch.mm by 'MKL' ('BLAS' where PyTorch has another), and that of a convolution
+        with kernel 1x1 by 'oneDNN'.
+
+    Example:
+        >>> from edgenext_mm.analysis.benchmark import measure_peaks
+        >>> peaks = measure_peaks(sizes=(64,), runs=3)
+        >>> len(peaks), min(peaks.values()) > 1e7
+        (2, True)
     """
-    return max(_matmul_rate(size, runs) for size in sizes)
+    blas = 'MKL' if torch.backends.mkl.is_available() else 'BLAS'
+    peaks = {blas: 0.0, 'oneDNN': 0.0}
+    for size in sizes:
+        a = torch.randn(size, size)
+        image = a.reshape(1, size, 16, -1).contiguous(memory_format=torch.channels_last)
+        kernel = a[:, :, None, None]
+        peaks[blas] = max(peaks[blas], size**3 / _median_seconds(runs, torch.mm, a, a))
+        seconds = _median_seconds(runs, F.conv2d, image, kernel)
+        peaks['oneDNN'] = max(peaks['oneDNN'], size**3 / seconds)
+    return peaks
 
 
 @torch.no_grad()
-def _matmul_rate(size, runs):
-    a = torch.randn(size, size)
-    image = a.reshape(1, size, 16, -1).contiguous(memory_format=torch.channels_last)
-    kernel = a[:, :, None, None]
-    medians = []
-    for product in (lambda: a @ a, lambda: F.conv2d(image, kernel)):
-        product()
-        seconds = []
-        for _ in range(runs):
-            start = time.perf_counter()
-            product()
-            seconds.append(time.perf_counter() - start)
-        medians.append(statistics.median(seconds))
-    return size**3 / min(medians)
+def _median_seconds(runs: int, function: Callable, *args: torch.Tensor) -> float:
+    function(*args)
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        function(*args)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
-def table(candidates, images, peak, backward=False):
+def table(results: Sequence[Result], peak: float, batch_size: int, backward: bool = False) -> str:
     """Return a table in Markdown of what was measured.
 
     Args:
-        candidates (list[Candidate]): a row each; ratios are to the fastest of a group of rivals.
-        images (Tensor): what they were measured with.
-        peak (float): see :func:`measure_matmul_peak`.
-        backward (bool): as in :func:`measure`; it counts as twice the forward pass.
+        results: a row each; ratios are to the fastest of a group of rivals.
+        peak: multiply-adds per second of the fastest matrix product.
+        batch_size: as in :func:`benchmark`.
+        backward: as in :func:`benchmark`; it counts as twice the forward pass.
+
+    Example:
+        >>> from edgenext_mm.analysis.benchmark import Result, table
+        >>> ours = Result('ours', '', 5_280_000, 1_260_000_000, [0.015, 0.015], 2**22)
+        >>> peer = Result('timm', 'timm', 5_280_000, 1_260_000_000, [0.02, 0.02], 2**23)
+        >>> for line in table([ours, peer], peak=2e11, batch_size=1).splitlines()[2:]:
+        ...     print(line)
+        | ours | 5.28 | 1.26 | 15.0 | 0 | 66.7 | 42 | 4 | 0.75 |
+        | timm | 5.28 | 1.26 | 20.0 | 0 | 50.0 | 32 | 8 | 1.00 |
     """
-    rivals = {candidate.rival: [] for candidate in candidates if candidate.rival}
-    for candidate in candidates:
-        if candidate.rival:
-            rivals[candidate.rival].append(candidate.median)
+    rivals: dict[str, float] = {}
+    for result in results:
+        if result.rival:
+            fastest = min(result.median, rivals.get(result.rival, result.median))
+            rivals[result.rival] = fastest
     header = ['model', 'parameters (M)', 'MAdds (G)', 'ms', 'spread (%)', 'images/s']
     header += ['of the peak (%)', 'memory (MiB)', *(f'over {rival}' for rival in rivals)]
     lines = [f'| {" | ".join(header)} |', '|---' * len(header) + '|']
-    counts = {}
-    for candidate in candidates:
-        if id(candidate.model) not in counts:
-            shape = images.shape[2:]
-            counts[id(candidate.model)] = count_complexity(candidate.model, shape)['model']
-        parameters, multiply_adds = counts[id(candidate.model)]
-        work = multiply_adds * len(images) * (3 if backward else 1)
+    for result in results:
+        work = result.multiply_adds * batch_size * (3 if backward else 1)
         cells = [
-            candidate.name,
-            f'{parameters / 1e6:.2f}',
-            f'{multiply_adds / 1e9:.2f}',
-            f'{candidate.median * 1e3:.1f}',
-            f'{candidate.spread * 100:.0f}',
-            f'{len(images) / candidate.median:.1f}',
-            f'{100 * work / candidate.median / peak:.0f}',
-            f'{candidate.memory / 2**20:.0f}',
-            *(f'{candidate.median / min(medians):.2f}' for medians in rivals.values()),
+            result.name,
+            f'{result.parameters / 1e6:.2f}',
+            f'{result.multiply_adds / 1e9:.2f}',
+            f'{result.median * 1e3:.1f}',
+            f'{result.spread * 100:.0f}',
+            f'{batch_size / result.median:.1f}',
+            f'{100 * work / result.median / peak:.0f}',
+            f'{result.memory / 2**20:.0f}',
+            *(f'{result.median / median:.2f}' for median in rivals.values()),
         ]
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
-
-
-def _tensors(outputs):
-    if isinstance(outputs, torch.Tensor):
-        yield outputs
-    else:
-        for item in outputs.values() if isinstance(outputs, dict) else outputs:
-            yield from _tensors(item)
-
-
-def _peak_memory(call):
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        call()
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == '[memory]']
-    current = peak = 0
-    # PyTorch before 2.2 has microseconds.
-    for event in sorted(
-        events, key=lambda e: e.start_ns() if hasattr(e, 'start_ns') else e.start_us()
-    ):
-        current += event.nbytes()
-        peak = max(peak, current)
-    return peak

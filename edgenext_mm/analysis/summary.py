@@ -1,11 +1,18 @@
-"""What is in the data sets of a config, and what is wrong with them."""
+"""What is in the datasets of a config, and what is wrong with them."""
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 from mmengine.utils import track_parallel_progress
 from PIL import Image
@@ -19,29 +26,42 @@ BOX_SIZES = {'small': (0, 32), 'medium': (32, 96), 'large': (96, np.inf)}
 
 @dataclass
 class Summary:
-    """What was found in a data set.
+    """What was found in a dataset.
 
     Attributes:
-        name (str): the split, such as 'train'.
-        classes (tuple[str]): names of the classes.
-        task (str): 'boxes', 'pixels' or 'images', what is counted.
-        image_sizes (list): (height, width) of each image that could be read.
-        images (ndarray): the number of images with each class.
-        counts (ndarray): the number of boxes, pixels or images of each class.
-        boxes (list): (class, side) of each box; side is the root of its area in pixels.
-        problems (list[str]): what is wrong, with the file's name.
+        name: the split, such as 'train'.
+        classes: names of the classes.
+        task: 'boxes', 'pixels' or 'images', what is counted.
+        image_sizes: height and width of each image that could be read.
+        images: the number of images with each class.
+        counts: the number of boxes, pixels or images of each class.
+        boxes: the class of each box, and its side, the root of its area in pixels.
+        problems: what is wrong, with the file's name.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgenext_mm.analysis.summary import Summary
+        >>> summary = Summary('val', ('cat', 'dog'), 'images', image_sizes=[(32, 48), (32, 64)])
+        >>> summary.images = summary.counts = np.array([2, 0])
+        >>> print(summary.table())
+        val: 2 images, 48 to 64 pixels wide (median 56) and 32 to 32 high (median 32)
+        <BLANKLINE>
+        | class | images |
+        |---|---|
+        | cat | 2 |
+        | dog | 0 |
     """
 
     name: str
-    classes: tuple = ()
+    classes: Sequence[str] = ()
     task: str = 'boxes'
-    image_sizes: list = field(default_factory=list)
-    images: np.ndarray = None
-    counts: np.ndarray = None
-    boxes: list = field(default_factory=list)
-    problems: list = field(default_factory=list)
+    image_sizes: list[tuple[int, int]] = field(default_factory=list)
+    images: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    boxes: list[tuple[int, float]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def add(self, finding):
+    def add(self, finding: '_Finding') -> None:
         """Add what was found in an image."""
         self.problems += finding.problems
         if finding.image_size:
@@ -52,7 +72,7 @@ class Summary:
             self.images += finding.counts > 0
             self.boxes += finding.boxes
 
-    def table(self):
+    def table(self) -> str:
         """Return the sizes of the images, and the classes as a table in Markdown."""
         if not self.image_sizes:
             return f'{self.name}: no image could be read'
@@ -63,7 +83,7 @@ class Summary:
             f'(median {np.median(heights):.0f})',
             '',
         ]
-        columns = {'class': self.classes, 'images': self.images}
+        columns: dict[str, Any] = {'class': self.classes, 'images': self.images}
         if self.task == 'pixels':
             shares = 100 * self.counts / max(self.counts.sum(), 1)
             columns['pixels (%)'] = [f'{share:.2f}' for share in shares]
@@ -79,18 +99,19 @@ class Summary:
         return '\n'.join(lines)
 
 
-def summarize(cfg, processes=None):
+def summarize(cfg: Config, processes: int | None = None) -> list[Summary]:
     """Read every image and annotation of a config's training, validation and test data.
 
     Args:
-        cfg (Config): a config for mmdet, mmseg or mmpretrain.
-        processes (int): defaults to one per CPU.
+        cfg: a config for mmdet, mmseg or mmpretrain.
+        processes: defaults to one per CPU.
 
     Returns:
-        list[Summary]: one for each data set. Equal data sets, as validation and test often are,
-        count once, and those that are concatenated are told apart.
+        One for each dataset. Equal datasets, as validation and test often are, count once, and
+        those that are concatenated are told apart.
     """
-    summaries, seen = [], []
+    summaries: list[Summary] = []
+    seen: list[dict] = []
     for split in ('train', 'val', 'test'):
         loader = cfg.get(f'{split}_dataloader')
         leaves = [] if loader is None else list(_leaves(loader['dataset']))
@@ -102,12 +123,12 @@ def summarize(cfg, processes=None):
     return summaries
 
 
-def draw_summaries(summaries, path):
+def draw_summaries(summaries: Sequence[Summary], path: str | Path) -> None:
     """Draw class frequencies, box sizes and image sizes.
 
     Args:
-        summaries (list[Summary]): a row of the picture each.
-        path (str | Path): picture to write.
+        summaries: a row of the picture each.
+        path: picture to write.
     """
     shown = [summary for summary in summaries if summary.image_sizes]
     height = 1 + 0.12 * max(20, *(len(summary.classes) for summary in shown))
@@ -128,8 +149,8 @@ def draw_summaries(summaries, path):
     figure.savefig(path, dpi=100)
 
 
-def _leaves(dataset):
-    """Yield the configs of the data sets that wrappers, such as ConcatDataset, hold."""
+def _leaves(dataset: dict) -> Iterator[dict]:
+    """Yield the configs of the datasets that wrappers, such as ConcatDataset, hold."""
     if 'datasets' in dataset:
         for child in dataset['datasets']:
             yield from _leaves(child)
@@ -139,11 +160,12 @@ def _leaves(dataset):
         yield dataset
 
 
-def _summarize(name, cfg, processes):
+def _summarize(name: str, cfg: dict, processes: int | None) -> Summary:
     summary = Summary(name)
     loading = [step for step in cfg['pipeline'] if step['type'].split('.')[-1].startswith('Load')]
     try:
-        dataset = DATASETS.build(dict(cfg, pipeline=loading))
+        with redirect_stdout(StringIO()):  # pycocotools says what it does
+            dataset = DATASETS.build(dict(cfg, pipeline=loading))
     except (ValueError, AssertionError, OSError) as error:  # InputError is a ValueError
         summary.problems.append(str(error))
         return summary
@@ -157,24 +179,27 @@ def _summarize(name, cfg, processes):
     return summary
 
 
-def _use(dataset):
+_dataset: BaseDataset  # what a worker process reads
+
+
+def _use(dataset: BaseDataset) -> None:
     global _dataset
     _dataset = dataset
 
 
 @dataclass
 class _Finding:
-    """What an image of a data set tells: see the attributes of Summary."""
+    """What an image of a dataset tells: see the attributes of Summary."""
 
-    problems: list
-    image_size: tuple = None
-    task: str = None
-    counts: np.ndarray = None
-    boxes: list = field(default_factory=list)
+    problems: list[str]
+    image_size: tuple[int, int] | None = None
+    task: str | None = None
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    boxes: list[tuple[int, float]] = field(default_factory=list)
 
 
-def _inspect(index):
-    """Read an image of the data set in use, and its annotation."""
+def _inspect(index: int) -> _Finding:
+    """Read an image of the dataset in use, and its annotation."""
     info = _dataset.get_data_info(index)
     try:
         results = _dataset.prepare_data(index)
@@ -192,11 +217,11 @@ def _inspect(index):
         return _Finding([f'{info["img_path"]} or its annotation cannot be read: {error}'])
 
 
-def _inspect_mask(info, results):
+def _inspect_mask(info: dict, results: dict) -> _Finding:
     labels, shape, mask = results['gt_seg_map'], results['img_shape'], info['seg_map_path']
     num_classes, ignore_index = len(_dataset.metainfo['classes']), _dataset.ignore_index
     check_labels(mask, labels, num_classes, ignore_index)
-    with Image.open(mask) as image:  # mmseg's loading cuts ids to eight bits and maps them
+    with Image.open(mask) as image:  # mmseg cuts the ids to eight bits and maps them
         unmapped = _dataset.label_map is None and not _dataset.reduce_zero_label
         check_labels(mask, np.asarray(image), num_classes if unmapped else 256, ignore_index)
     finding = _Finding([], shape, 'pixels')
@@ -209,7 +234,7 @@ def _inspect_mask(info, results):
     return finding
 
 
-def _inspect_boxes(info, results):
+def _inspect_boxes(info: dict, results: dict) -> _Finding:
     corners, labels = results['gt_bboxes'].tensor.numpy(), results['gt_bboxes_labels']
     path, shape = info['img_path'], results['img_shape']
     sides = np.sqrt(results['gt_bboxes'].areas.clamp(min=0).numpy())
@@ -233,5 +258,5 @@ def _inspect_boxes(info, results):
     return finding
 
 
-def _size(shape):
+def _size(shape: tuple[int, int]) -> str:
     return f'{shape[0]}x{shape[1]}'

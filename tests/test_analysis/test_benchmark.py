@@ -1,9 +1,12 @@
+import shutil
+
 import pytest
 import torch
 import torch.nn as nn
-from conftest import CLS_CONFIGS, CONFIGS
+from conftest import CLS_CONFIGS, CONFIGS, ROOT
 
-from edgenext_mm.analysis.benchmark import Candidate, measure, measure_matmul_peak
+from edgenext_mm.analysis.benchmark import measure_peaks
+from edgenext_mm.analysis.candidates import Candidate
 
 
 def rows(text):
@@ -26,6 +29,45 @@ def test_compares_backbones(run_tool, tmp_path, capsys):
     assert min(float(row['over EdgeNeXt']) for row in list(table.values())[2:]) == 1
     ms, rate = (float(table['timm'][key]) for key in ('ms', 'images/s'))
     assert rate == pytest.approx(2e3 / ms, rel=0.05)
+
+
+MARK = """
+import torch
+
+
+class Marked(EdgeNeXt):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.mark = torch.nn.Parameter(torch.zeros(1_000_000))
+
+
+MODELS.register_module('EdgeNeXt', force=True, module=Marked)
+"""
+
+
+def test_compares_checkouts(run_tool, tmp_path, capsys):
+    """The other checkout's network has a million more parameters."""
+    before = tmp_path / 'before'
+    shutil.copytree(ROOT / 'edgenext_mm', before / 'edgenext_mm')
+    with (before / 'edgenext_mm/models/__init__.py').open('a') as file:
+        file.write(f'from ..registry import MODELS\n{MARK}')
+    run_tool(
+        *('benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--against', before),
+        *('--batch-sizes', 1, '--shape', 64, 64, '--runs', 2, '--peers', 'timm'),
+    )
+    table = rows(capsys.readouterr().out)
+    assert {name: row['parameters (M)'] for name, row in table.items()} == {
+        'edgenext_mm, eager': '1.16',
+        'edgenext_mm, deploy': '1.16',
+        'timm': '1.16',
+        'before, eager': '2.16',
+        'before, deploy': '2.16',
+    }
+    assert table['before, eager']['over before, eager'] == '1.00'
+    with pytest.raises(SystemExit, match=r'nowhere/edgenext_mm/__init__.py does not exist'):
+        run_tool(
+            'benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--against', 'nowhere'
+        )
 
 
 def test_compares_detectors(run_tool, capsys):
@@ -52,8 +94,10 @@ def test_compares_training(run_tool, capsys):
 def test_counts_memory():
     """A layer's output of 4 MiB."""
     layer = nn.Linear(1024, 1024, bias=False)
-    candidate = Candidate('linear', layer, lambda x: layer(x))
     images = torch.randn(1024, 1024)
-    measure([candidate], images, runs=2)
-    assert candidate.memory == pytest.approx(2**22, rel=0.01)
-    assert measure_matmul_peak((256,), runs=5) > 1e8
+    assert Candidate('linear', layer, layer).memory(images) == pytest.approx(2**22, rel=0.01)
+
+
+def test_peaks_of_both_products():
+    peaks = measure_peaks((256,), runs=5)
+    assert len(peaks) == 2 and min(peaks.values()) > 1e8

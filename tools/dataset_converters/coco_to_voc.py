@@ -2,16 +2,19 @@
 
 import argparse
 
-from edgenext_mm.datasets.converters.coco_to_voc import convert_coco
+from edgenext_mm.cli import parse_args
 from edgenext_mm.errors import exit_on_input_error
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('coco_root', help='folder of COCO 2017, with annotations/')
     parser.add_argument('out', help='folder to write; the configs expect COCO_ROOT/voc')
     parser.add_argument('--processes', type=int, help='default: one per CPU')
-    args = parser.parse_args()
+    args = parse_args(parser)
+
+    from edgenext_mm.datasets.converters.coco_to_voc import convert_coco
+
     for split, count in convert_coco(args.coco_root, args.out, args.processes).items():
         print(f'{args.out}/{split} holds {count} masks, which {split}.txt lists')
 

@@ -1,0 +1,71 @@
+"""The page of the model zoo."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from ..checkpoint.zoo import EXPERIMENTS, RELEASES, SCHEME
+from .complexity import count_complexity
+
+_HEAD = """# Model zoo
+
+This page is what `python tools/make_model_zoo.py` writes. Parameters (M) and multiply-adds (G) are
+those that `python tools/get_complexity.py CONFIG --shape SIZE SIZE` prints.
+
+## Classification, ImageNet, 256x256
+
+The checkpoints are those of the [reference repository](https://github.com/mmaaz60/EdgeNeXt), and
+the accuracy (top-1, %) is as published there. A short name stands for the checkpoint wherever one
+is wanted: `init_cfg=dict(type='Pretrained', checkpoint='edgenext://small')`, or
+`python tools/test.py configs/classification/edgenext_small_imagenet.py edgenext://small`.
+
+| short name | arch | accuracy | parameters | MAdds | config | file |
+|---|---|---|---|---|---|---|
+"""
+_DENSE = """
+## Detection and segmentation
+
+What the paper reports, where it does, and what the config has and reaches here; a dash stands for
+what nobody has trained yet.
+
+| config | size | metric | paper | here | parameters, paper | here | MAdds, paper | here |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def render_model_zoo(configs: Path) -> str:
+    """Return docs/model_zoo.md: the published checkpoints, and the experiments of the paper.
+
+    Args:
+        configs: the folder of the configs, which are built to count parameters and multiply-adds.
+    """
+    rows = []
+    for name, release in RELEASES.items():
+        config = f'classification/edgenext_{release.recipe}_imagenet.py'
+        parameters, multiply_adds = _complexity(configs / config, 256)
+        cells = [f'`{SCHEME}{name}`', f'`{release.arch}`', f'{release.top1:.2f}', parameters]
+        cells += [multiply_adds, _link(config), f'[{release.file}]({release.url})']
+        rows.append(cells)
+    dense = []
+    for experiment in EXPERIMENTS:
+        parameters, multiply_adds = _complexity(configs / experiment.config, experiment.size)
+        metric, *paper = experiment.paper or ('', '', '')
+        cells = [_link(experiment.config), str(experiment.size), experiment.metric, str(metric)]
+        cells += ['-' if experiment.ours is None else str(experiment.ours)]
+        cells += [str(paper[0]), parameters, str(paper[1]), multiply_adds]
+        dense.append(cells)
+    tables = [''.join(f'| {" | ".join(cells)} |\n' for cells in table) for table in (rows, dense)]
+    return _HEAD + tables[0] + _DENSE + tables[1]
+
+
+def _complexity(config: Path, size: int) -> tuple[str, str]:
+    cfg = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    parameters, multiply_adds = count_complexity(model, (size, size))['model']
+    return f'{parameters / 1e6:.3f}', f'{multiply_adds / 1e9:.3f}'
+
+
+def _link(config: str) -> str:
+    return f'[`{Path(config).name}`](../configs/{config})'
