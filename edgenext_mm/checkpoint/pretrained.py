@@ -109,23 +109,22 @@ def fit(
     own = {f'{above}{key}': value.shape for key, value in model.state_dict().items()}
     state = find_weights(content, own, checkpoint, prefix)
     stages = {'', *map(_stage, own)}
-    has_norms = any(key.startswith(_OUT_NORMS) for key in own)
+    norms = {key for key in own if key.startswith(_OUT_NORMS)}
     unused = {
         key
         for key in state.keys() - own.keys()
         if (above and (is_head(key) or not key.startswith(above)))
         or _stage(key) not in stages
-        or (key.startswith(_OUT_NORMS) and (has_norms or purpose != 'test'))
+        or (key.startswith(_OUT_NORMS) and (norms or purpose != 'test'))
     }
-    state = {key: value for key, value in state.items() if key not in unused}
-    differ = _differences(state, own)
+    differ = _differences(state, own) - unused
     outside = {key for key in differ | own.keys() if not _is_inside(key, own)}
     kept: set[str] = set()
-    if purpose == 'start' and not any(key.startswith(_OUT_NORMS) for key in state):
-        kept = {key for key in own if key.startswith(_OUT_NORMS)}
+    if purpose == 'start' and norms <= differ:
+        kept = norms
     elif purpose == 'train' and outside - differ:
         kept = outside & differ
-    state = {key: value for key, value in state.items() if key not in kept}
+    state = {key: value for key, value in state.items() if key not in unused | kept}
     expected = {key: shape for key, shape in own.items() if key not in kept}
     backbone: nn.Module = getattr(model, 'backbone', model)
     check_shapes(state, expected, f'{checkpoint} does not fit this model', type(backbone))

@@ -1,6 +1,7 @@
 """Checkpoints for other implementations."""
 
 from io import BytesIO
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -90,7 +91,8 @@ def convert(checkpoint: str, out: str, to: str) -> tuple[str, bool]:
 
 
 def _head_shapes(arch: str, num_classes: int) -> dict[str, torch.Size]:
-    dim = ARCHS[arch]['dims'][-1]
-    norm = nn.BatchNorm2d(dim) if ARCHS[arch].get('bn_hs') else nn.LayerNorm(dim)
+    settings: dict[str, Any] = ARCHS[arch]
+    dim = settings['dims'][-1]
+    norm = nn.BatchNorm2d(dim) if settings.get('bn_hs') else nn.LayerNorm(dim)
     head = nn.ModuleDict({'norm': norm, 'fc': nn.Linear(dim, num_classes)})
     return {f'head.{key}': value.shape for key, value in head.state_dict().items()}
