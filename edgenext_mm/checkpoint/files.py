@@ -138,8 +138,9 @@ def _read(path: str, checkpoint: str) -> dict[str, Any]:
 def _load(path: str) -> Any:
     """Load a file by PyTorch's rules or, if they refuse it, without what training runs log.
 
-    What PyTorch may read is a list of the whole process, which other threads see: it is left alone.
-    Only zip files get the second try, since PyTorch trusts older formats with more.
+    PyTorch's list of what else may be read is one for the whole process, and other threads use it:
+    it stays as it is. The second try is for zip files alone, since without ``weights_only`` older
+    formats can make PyTorch write files.
     """
     try:
         return torch.load(path, 'cpu', weights_only=True)

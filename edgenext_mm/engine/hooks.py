@@ -107,6 +107,9 @@ class PretrainedHook(Hook):
 
     Raises:
         InputError: if weights are missing or have another shape.
+
+    Example:
+        >>> default_hooks = dict(pretrained=dict(type='edgenext_mm.PretrainedHook'))
     """
 
     priority = 'VERY_HIGH'  # before other hooks see the checkpoint
@@ -118,7 +121,7 @@ class PretrainedHook(Hook):
             problem = f'{name} cannot be resumed from'
             check_shapes(checkpoint.get('state_dict', {}), shapes, problem, type(model))
         else:
-            training = isinstance(runner.optim_wrapper, OptimWrapper)  # and else its config
+            training = isinstance(runner.optim_wrapper, OptimWrapper)  # which only train() builds
             checkpoint['state_dict'] = fit(
                 model, dict(checkpoint), name, purpose='train' if training else 'test'
             )

@@ -129,17 +129,12 @@ def test_whole_models(load, said, task):
     assert not [text for text in said() if 'loaded.pth' in text or 'do not match' in text]
 
 
-def test_processes(load, monkeypatch):
+def test_processes(load, tmp_path):
     """A model in the wrapper of several processes."""
-    for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0, MASTER_PORT=29533).items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
-    settings = {
-        'launcher': 'pytorch',
-        'env_cfg.dist_cfg.backend': 'gloo',
-        'model_wrapper_cfg': dict(type='MMDistributedDataParallel'),
-    }
     state = noise('segmentation')
+    settings = {'launcher': 'pytorch', 'model_wrapper_cfg': {'type': 'MMDistributedDataParallel'}}
+    store = f'file://{tmp_path}/store'
+    torch.distributed.init_process_group('gloo', init_method=store, rank=0, world_size=1)
     try:
         model = load('segmentation', 'test', {'state_dict': state}, **settings)
     finally:
