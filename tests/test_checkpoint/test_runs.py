@@ -129,10 +129,11 @@ def test_whole_models(load, said, task):
     assert not [text for text in said() if 'loaded.pth' in text or 'do not match' in text]
 
 
-def test_processes(load, tmp_path):
+def test_processes(load, tmp_path, monkeypatch):
     """A model in the wrapper of several processes."""
     state = noise('segmentation')
     settings = {'launcher': 'pytorch', 'model_wrapper_cfg': {'type': 'MMDistributedDataParallel'}}
+    monkeypatch.setenv('LOCAL_RANK', '0')
     store = f'file://{tmp_path}/store'
     torch.distributed.init_process_group('gloo', init_method=store, rank=0, world_size=1)
     try:
