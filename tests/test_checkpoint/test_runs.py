@@ -133,7 +133,7 @@ def test_processes(load, tmp_path, monkeypatch):
     """A model in the wrapper of several processes."""
     state = noise('segmentation')
     wrapper = dict(type='MMDistributedDataParallel', device_ids=None)  # as on CPUs
-    settings = dict(launcher='pytorch', model_wrapper_cfg=wrapper)
+    settings = dict(launcher='pytorch', model_wrapper_cfg=wrapper, sync_bn=None)
     monkeypatch.setenv('LOCAL_RANK', '0')
     store = f'file://{tmp_path}/store'
     torch.distributed.init_process_group('gloo', init_method=store, rank=0, world_size=1)
