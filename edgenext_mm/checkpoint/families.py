@@ -81,7 +81,10 @@ def to_our_names(state: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, 
         tables += [table, {name.removeprefix(BACKBONE): key for name, key in table.items()}]
     table = max(tables, key=lambda table: len(table.keys() & state.keys()))
     above = '' if any(name.startswith(BACKBONE) for name in table) else BACKBONE
-    return {table.get(key, f'{above}{key}'): value for key, value in state.items()}
+    return {
+        table.get(key, key if key.startswith(above) else f'{above}{key}'): value
+        for key, value in state.items()
+    }
 
 
 def is_head(key: str) -> bool:
