@@ -3,7 +3,6 @@ _base_ = 'default_runtime.py'
 default_scope = 'mmpretrain'
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=3, save_best='accuracy/top1'),
-    pretrained=dict(type='edgenext_mm.PretrainedHook'),
     visualization=dict(type='VisualizationHook'),
 )
 vis_backends = [dict(type='LocalVisBackend')]

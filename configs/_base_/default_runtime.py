@@ -7,6 +7,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # Written under another name first: a run that dies leaves whole checkpoints only.
     checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
+    pretrained=dict(type='edgenext_mm.PretrainedHook'),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
     memory=dict(type='edgenext_mm.KeepMemoryHook'),
     deploy=dict(type='edgenext_mm.SwitchToDeployHook'),

@@ -5,6 +5,9 @@ Each family is a list of substitutions that turn our names, which are those of a
 """
 
 import re
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
 
 BACKBONE = 'backbone.'
 
@@ -32,7 +35,7 @@ _MMPRETRAIN = [
     (r'\.xca\.', '.csa.'),
     (r'^head\.norm\.', 'backbone.norm3.'),
 ]
-FAMILIES = {
+FAMILIES: dict[str, list[tuple[str, str]]] = {
     'edgenext_mm': [],
     'reference': _REFERENCE,
     'timm': _TIMM,
@@ -40,40 +43,51 @@ FAMILIES = {
 }
 
 
-def rename(key, family):
+def rename(key: str, family: str) -> str:
     """Return the name of one of our parameters in a family.
 
     Args:
-        key (str): a name in the state dict of our classifier.
-        family (str): a key of :data:`FAMILIES`.
+        key: a name in the state dict of our classifier.
+        family: a key of :data:`FAMILIES`.
+
+    Example:
+        >>> rename('backbone.stages.0.1.dwconv.weight', 'timm')
+        'stages.0.blocks.1.conv_dw.weight'
     """
     for pattern, replacement in FAMILIES[family]:
         key = re.sub(pattern, replacement, key)
     return key
 
 
-def to_our_names(state, keys):
+def to_our_names(state: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, Tensor]:
     """Give the tensors of a state dict the names of our classifier.
 
     Args:
-        state (dict[str, Tensor]): a state dict of any of the families, of a network or of the
-            backbone alone.
-        keys (Iterable[str]): the names that are expected.
+        state: a state dict of any of the families, of a network or of the backbone alone.
+        keys: the names that are expected.
 
     Returns:
-        dict[str, Tensor]: the same tensors. Those that no expected name stands for keep their
-        names, below ``backbone.`` if the state dict has no such prefix itself.
+        The same tensors. Those that no expected name stands for keep their names, below
+        ``backbone.`` if the state dict has no such prefix itself.
+
+    Example:
+        >>> import torch
+        >>> to_our_names({'head.weight': torch.ones(2)}, ['head.fc.weight'])
+        {'head.fc.weight': tensor([1., 1.])}
     """
-    tables = []
+    tables: list[dict[str, str]] = []
     for family in FAMILIES:
         table = {rename(key, family): key for key in keys}
         tables += [table, {name.removeprefix(BACKBONE): key for name, key in table.items()}]
     table = max(tables, key=lambda table: len(table.keys() & state.keys()))
     above = '' if any(name.startswith(BACKBONE) for name in table) else BACKBONE
-    return {table.get(key, f'{above}{key}'): value for key, value in state.items()}
+    return {
+        table.get(key, key if key.startswith(above) else f'{above}{key}'): value
+        for key, value in state.items()
+    }
 
 
-def is_head(key):
+def is_head(key: str) -> bool:
     """Tell whether a name that :func:`to_our_names` gave is that of a classifier's head."""
     return key.startswith(_HEADS)
 

@@ -1,14 +1,13 @@
 """Checkpoint files: where they are, and how they are read without running what is in them."""
 
-import argparse
 import hashlib
 import os
 import os.path as osp
 import pickle
 import re
 import tempfile
-from contextlib import contextmanager
 from http.client import HTTPException
+from typing import Any
 from urllib.parse import urlsplit
 
 import torch
@@ -21,28 +20,37 @@ from .zoo import RELEASES, SCHEME
 FOLDER = 'EDGENEXT_CHECKPOINT_DIR'
 # What publish_model.py and its kin put into names: eight digits, of which not all look like a date.
 _HASH = re.compile(r'-(?=\d*[a-f])([0-9a-f]{8})\.\w+$')
+# How PyTorch names the class or function that it refuses to read.
+_REFUSED = re.compile(r"(?:GLOBAL|class) '?([\w.]+)")
 
 
 class RefusedError(InputError):
     """A file that holds more than may be read."""
 
 
-def read_checkpoint(checkpoint):
+def read_checkpoint(checkpoint: str) -> dict[str, Any]:
     """Read a checkpoint: only tensors and plain values.
 
     Args:
-        checkpoint (str): path, URL (http or https), or ``edgenext://`` and a name of
+        checkpoint: path, URL (http or https), or ``edgenext://`` and a name of
             :data:`~.zoo.RELEASES`. The file of a URL is taken from the folder that the environment
             variable ``EDGENEXT_CHECKPOINT_DIR`` names, or from torch hub's cache, to which it is
             downloaded if it is in neither.
 
     Returns:
-        dict: the content of the file, on the CPU. What training runs log, such as mmengine's
-        HistoryBuffer, is replaced by objects without content.
+        The content of the file, on the CPU. What training runs save beside tensors and plain
+        values, such as mmengine's HistoryBuffer, is replaced by objects without content.
 
     Raises:
         InputError: if the file cannot be found, downloaded or read.
         RefusedError: if reading the file could run code.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile(suffix='.pth') as file:
+        ...     torch.save({'state_dict': {'weight': torch.ones(2)}, 'epoch': 3}, file.name)
+        ...     read_checkpoint(file.name)
+        {'state_dict': {'weight': tensor([1., 1.])}, 'epoch': 3}
     """
     url = _url(checkpoint)
     if url is None:
@@ -58,7 +66,7 @@ def read_checkpoint(checkpoint):
     return _read(path, checkpoint)
 
 
-def _url(checkpoint):
+def _url(checkpoint: str) -> str | None:
     if checkpoint.startswith(SCHEME):
         name = checkpoint.removeprefix(SCHEME)
         if name not in RELEASES:
@@ -69,7 +77,7 @@ def _url(checkpoint):
     return checkpoint if checkpoint.startswith(('http://', 'https://')) else None
 
 
-def _place(url):
+def _place(url: str) -> str:
     """Return the path of a URL's file: in the user's folder if it is there, or in the cache."""
     name = osp.basename(urlsplit(url).path)
     folder = os.environ.get(FOLDER)
@@ -81,8 +89,8 @@ def _place(url):
     return osp.join(cache, name)
 
 
-def _download(url, path, checkpoint):
-    """Download a file, which comes to its place when it is whole and can be read."""
+def _download(url: str, path: str, checkpoint: str) -> None:
+    """Download a file, which is moved to its path when it is whole and can be read."""
     folder, name = osp.split(path)
     match = _HASH.search(name)
     try:
@@ -90,12 +98,12 @@ def _download(url, path, checkpoint):
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             partial = osp.join(temporary, name)
             torch.hub.download_url_to_file(url, partial, match and match[1])
-            # A connection that breaks off leaves a part of the file, without a word.
+            # A connection that breaks off leaves a part of the file without an error.
             _read(partial, checkpoint)
             os.replace(partial, path)
-    except RefusedError:
-        raise
     except (OSError, HTTPException, RuntimeError, InputError) as error:
+        if isinstance(error, RefusedError) or _is_out_of_memory(error):
+            raise
         reason = 'what came is not a whole checkpoint' if isinstance(error, InputError) else error
         raise InputError(
             f'cannot download the pretrained weights {url} ({reason}). Put the file, whole, at '
@@ -104,21 +112,20 @@ def _download(url, path, checkpoint):
         ) from error
 
 
-def _read(path, checkpoint):
+def _read(path: str, checkpoint: str) -> dict[str, Any]:
     try:
-        if path.endswith('.safetensors'):
-            return load_file(path)
-        with _stand_ins():
-            content = torch.load(path, 'cpu', weights_only=True)
-    except OSError as error:
-        raise InputError(f'cannot read the checkpoint {checkpoint}: {error}') from error
+        content = load_file(path) if path.endswith('.safetensors') else _load(path)
     except Exception as error:  # a broken file can raise anything
-        culprit = re.search(r"(?:GLOBAL|class) '?([\w.]+)", str(error))
+        if _is_out_of_memory(error):
+            raise
+        if isinstance(error, OSError):
+            raise InputError(f'cannot read the checkpoint {checkpoint}: {error}') from error
+        culprit = _REFUSED.search(str(error))
         if isinstance(error, pickle.UnpicklingError) and culprit:
             raise RefusedError(
-                f'{checkpoint} is refused: it holds {culprit[1]}, which PyTorch '
-                f'{torch.__version__} cannot read without the risk of running code. Keep the '
-                'weights alone: torch.save(model.state_dict(), FILE)'
+                f'{checkpoint} is refused: it holds {culprit[1]}, which cannot be read without '
+                'the risk of running code. Keep the weights alone: '
+                'torch.save(model.state_dict(), FILE)'
             ) from error
         raise InputError(
             f'{checkpoint} is not a whole checkpoint: get the file {path} again'
@@ -128,47 +135,66 @@ def _read(path, checkpoint):
     return content
 
 
+def _load(path: str) -> Any:
+    """Load a file by PyTorch's rules or, if they refuse it, without what training runs log.
+
+    PyTorch's list of what else may be read is one for the whole process, and other threads use it:
+    it stays as it is. The second try is for zip files alone, since without ``weights_only`` older
+    formats can make PyTorch write files.
+    """
+    try:
+        return torch.load(path, 'cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        with open(path, 'rb') as file:
+            is_zip = file.read(4) == b'PK\x03\x04'
+        if not is_zip or not _REFUSED.search(str(error)):
+            raise
+    return torch.load(path, 'cpu', pickle_module=_InertPickle, weights_only=False)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = 'allocate memory|not enough memory'  # PyTorch raises a RuntimeError
+    return isinstance(error, MemoryError) or re.search(words, str(error)) is not None
+
+
 class _Inert:
     """Takes the place of an object that is of no use here, and does nothing."""
 
-    def __init__(self, *args):
+    def __init__(self, *args: object) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
-# mmengine's training runs log in HistoryBuffers, which hold methods and arrays of numpy.
-_STAND_INS = [
-    type(name, (_Inert,), {'__module__': module})
-    for module, name in (
-        ('mmengine.logging.history_buffer', 'HistoryBuffer'),
-        ('builtins', 'getattr'),
-        ('numpy', 'dtype'),
-        ('numpy', 'ndarray'),
-        ('numpy.core.multiarray', '_reconstruct'),
-        ('numpy.core.multiarray', 'scalar'),
-        ('numpy._core.multiarray', '_reconstruct'),
-        ('numpy._core.multiarray', 'scalar'),
-    )
-]
+class _InertPickle:
+    """A pickle module for torch.load that knows tensors and plain values, and imports no more."""
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if module == 'torch._utils' and name in _TENSORS:
+                rebuild = getattr(torch._utils, name)
+                return lambda *args: rebuild(*args)  # a file can set attributes of functions
+            if f'{module}.{name}' in _PLAIN:
+                return super().find_class(module, name)
+            if f'{module}.{name}' in _INERT:
+                return _Inert
+            raise pickle.UnpicklingError(f'GLOBAL {module}.{name}')
 
 
-@contextmanager
-def _stand_ins():
-    """Allow what training runs save beside tensors, and nothing that others have allowed.
-
-    The reference's runs save their command line in an argparse.Namespace. PyTorch before 2.4
-    cannot be told what to allow.
-    """
-    if not hasattr(torch.serialization, 'clear_safe_globals'):
-        yield
-        return
-    others = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals([argparse.Namespace, *_STAND_INS])
-    try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(others)
+_TENSORS = ('_rebuild_tensor_v2', '_rebuild_parameter')
+_PLAIN = ('collections.OrderedDict', '__builtin__.set', 'torch.Size', 'torch.device')
+# The reference's training runs save their command line. mmengine's log in HistoryBuffers, which
+# hold methods, and arrays and numbers of numpy.
+_INERT = (
+    'argparse.Namespace',
+    'mmengine.logging.history_buffer.HistoryBuffer',
+    '__builtin__.getattr',
+    '_codecs.encode',
+    'numpy.dtype',
+    'numpy.ndarray',
+    'numpy.core.multiarray._reconstruct',
+    'numpy.core.multiarray.scalar',
+    'numpy._core.multiarray._reconstruct',
+    'numpy._core.multiarray.scalar',
+)

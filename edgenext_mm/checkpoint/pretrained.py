@@ -1,9 +1,16 @@
-"""Loading of published and of trained checkpoints into backbones and classifiers."""
+"""The way of weights into models, with one set of rules for all tasks (:func:`fit`)."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import torch
+import torch.nn as nn
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader
+from torch import Tensor
 
 from ..errors import InputError
 from .families import BACKBONE, is_head, to_our_names
@@ -15,35 +22,45 @@ from .zoo import SCHEME
 _WRAPPERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
 # Of averages, and of wrappers for training.
 _PREFIXES = ('ema_module.', 'ema_', 'module.', '')
+_OUT_NORMS = f'{BACKBONE}out_norms.'
 
 
-def load_pretrained(model, checkpoint, prefix=None):
-    """Load a checkpoint into a backbone or a classifier, all of its weights or none.
+def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None) -> None:
+    """Load a checkpoint into a model with an EdgeNeXt backbone, all of its weights or none.
 
     Takes those of the reference implementation, of timm, of mmpretrain, and of detectors,
-    segmentors and classifiers with this backbone. A backbone leaves out heads and other parts of
-    the network.
+    segmentors and classifiers with this backbone. What the model has no place for is left out and
+    counted in the log: of a backbone, heads; stages after the last of its ``out_indices``; output
+    norms.
 
     Args:
-        model (EdgeNeXt | EdgeNeXtClassifier): the model. Its output norms keep their values if the
-            checkpoint has none of them.
-        checkpoint (str): see :func:`~.files.read_checkpoint`.
-        prefix (str): of the names in the checkpoint, such as ``teacher.backbone``. Defaults to the
-            one that fits, of ``module.``, ``backbone.`` and such.
+        model: a backbone, or a classifier, detector or segmentor. Its output norms keep their
+            values if the checkpoint has none.
+        checkpoint: see :func:`~.files.read_checkpoint`.
+        prefix: of the names in the checkpoint, such as ``teacher.backbone``. Defaults to the one
+            that fits, of ``module.``, ``backbone.`` and such.
 
     Raises:
         InputError: if the checkpoint cannot be read, or if its weights are not exactly those of the
             model.
+
+    Example:
+        >>> import tempfile
+        >>> from edgenext_mm.models import EdgeNeXt
+        >>> arch = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
+        >>> with tempfile.NamedTemporaryFile(suffix='.pth') as file:
+        ...     torch.save({'model': EdgeNeXt(arch).state_dict(), 'epoch': 3}, file.name)
+        ...     load_pretrained(EdgeNeXt(arch), file.name)
     """
     state = fit(model, read_checkpoint(checkpoint), checkpoint, prefix)
     model.load_state_dict(state, strict=False)  # without the output norms, perhaps
 
 
-def init_pretrained(model):
+def init_pretrained(model: Any) -> bool:
     """Load the checkpoint of a model's ``init_cfg``, if that is one of type ``Pretrained``.
 
     Returns:
-        bool: whether it is.
+        Whether it is.
 
     Raises:
         InputError: if the ``init_cfg`` has something else beside, or as :func:`load_pretrained`.
@@ -60,140 +77,209 @@ def init_pretrained(model):
     return True
 
 
-def fit(model, content, checkpoint, prefix=None):
+def fit(
+    model: nn.Module,
+    content: Mapping[str, Any],
+    checkpoint: str,
+    prefix: str | None = None,
+    purpose: Literal['start', 'train', 'test'] = 'start',
+) -> dict[str, Tensor]:
     """Make a state dict for a model out of what a checkpoint holds.
 
+    What the model has no place for is left out: see :func:`load_pretrained`. For the rest, it
+    depends on the purpose what may be missing. The log counts these tensors and names the first.
+
     Args:
-        model (EdgeNeXt | EdgeNeXtClassifier): the model.
-        content (dict): the content of a checkpoint of any family.
-        checkpoint (str): what messages call it.
-        prefix (str): see :func:`load_pretrained`.
+        model: see :func:`load_pretrained`.
+        content: the content of a checkpoint of any family.
+        checkpoint: what messages call it.
+        prefix: see :func:`load_pretrained`.
+        purpose: for a model that starts from the weights, the output norms may be missing. One that
+            a run loads to ``train`` on finds at least a part of its head in the checkpoint. Other
+            tensors outside of the backbone may be missing or of another shape, such as those for
+            the number of classes. For a ``test``, nothing may be missing.
 
     Returns:
-        dict[str, Tensor]: the state dict, without output norms if the checkpoint has none of them.
+        The state dict, without what the model has and the checkpoint lacks.
 
     Raises:
-        InputError: if the weights are not exactly those of the model.
+        InputError: if the weights are others than these.
     """
-    above = '' if hasattr(model, 'backbone') else BACKBONE
+    above = BACKBONE if hasattr(model, 'archs') else ''  # a backbone alone
     own = {f'{above}{key}': value.shape for key, value in model.state_dict().items()}
     state = find_weights(content, own, checkpoint, prefix)
-    if above:
-        state = {k: v for k, v in state.items() if k.startswith(BACKBONE) and not is_head(k)}
-    norms = {key for key in own.keys() | state.keys() if key.startswith(f'{BACKBONE}out_norms.')}
-    shared = norms & own.keys() & state.keys()
-    expected = {key: shape for key, shape in own.items() if key not in norms or shared}
-    state = {key: value for key, value in state.items() if key not in norms or key in shared}
-    network = type(getattr(model, 'backbone', model))
-    check_shapes(state, expected, f'{checkpoint} does not fit this model', network)
+    stages = {'', *map(_stage, own)}
+    norms = {key for key in own if key.startswith(_OUT_NORMS)}
+    unused = {
+        key
+        for key in state.keys() - own.keys()
+        if (above and (is_head(key) or not key.startswith(above)))
+        or _stage(key) not in stages
+        or (key.startswith(_OUT_NORMS) and (norms or purpose != 'test'))
+    }
+    differ = _differences(state, own) - unused
+    outside = {key for key in differ | own.keys() if not _is_inside(key, own)}
+    kept: set[str] = set()
+    if purpose == 'start' and norms <= differ:
+        kept = norms
+    elif purpose == 'train' and outside - differ:
+        kept = outside & differ
+    state = {key: value for key, value in state.items() if key not in unused | kept}
+    expected = {key: shape for key, shape in own.items() if key not in kept}
+    backbone: nn.Module = getattr(model, 'backbone', model)
+    check_shapes(state, expected, f'{checkpoint} does not fit this model', type(backbone))
+    if unused:
+        print_log(
+            f'{checkpoint}: {len(unused)} tensors are left out, for which the model has no place '
+            f'({_first(unused)})',
+            'current',
+        )
+    if kept:
+        print_log(
+            f'{checkpoint}: {len(kept)} tensors are missing, unexpected or of another shape '
+            f'({_first(kept)}), and the model keeps its own',
+            'current',
+            logging.WARNING,
+        )
     return {key.removeprefix(above): value for key, value in state.items()}
 
 
-def find_weights(content, keys, checkpoint, prefix=None):
+def find_weights(
+    content: Mapping[str, Any], keys: Iterable[str], checkpoint: str, prefix: str | None = None
+) -> dict[str, Tensor]:
     """Find the weights in the content of a checkpoint, and give them the names of our classifier.
 
     Args:
-        content (dict): the content of a checkpoint of any family.
-        keys (Iterable[str]): the names that are expected.
-        checkpoint (str): what messages call it.
-        prefix (str): see :func:`load_pretrained`.
+        content: the content of a checkpoint of any family.
+        keys: the names that are expected.
+        checkpoint: what messages call it.
+        prefix: see :func:`load_pretrained`.
 
     Returns:
-        dict[str, Tensor]: see :func:`~.families.to_our_names`.
+        See :func:`~.families.to_our_names`.
     """
+    keys = set(keys)
     wrapper = _wrapper(content)
     weights = content[wrapper] if wrapper else content
-    weights = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}
+    weights = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
     prefixes = _PREFIXES if prefix is None else [f'{prefix.rstrip(".")}.']
     candidates = {prefix: to_our_names(_below(weights, prefix), keys) for prefix in prefixes}
-    prefix = max(candidates, key=lambda prefix: len(candidates[prefix].keys() & set(keys)))
+    best = max(candidates, key=lambda prefix: len(candidates[prefix].keys() & keys))
     averaged = [wrapper] if wrapper.endswith('_ema') else []
-    if prefix.startswith('ema_') and candidates[prefix]:
-        averaged.append(prefix)
+    if best.startswith('ema_') and candidates[best]:
+        averaged.append(best)
     for where in averaged:
         print_log(f'{checkpoint}: taking the averaged weights under {where!r}', 'current')
-    return candidates[prefix]
+    return candidates[best]
 
 
-def check_shapes(state, expected, problem, network):
+def check_shapes(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, torch.Size],
+    problem: str,
+    network: type[nn.Module],
+) -> None:
     """Raise an error that begins with the problem, unless tensors and shapes are the same.
 
     Args:
-        state (dict[str, Tensor]): weights with the names of our classifier.
-        expected (dict[str, Size]): the shapes that they should have.
-        problem (str): what the message says first.
-        network (type): the backbone's class, such as EdgeNeXt.
+        state: weights with the names of our classifier.
+        expected: the shapes that they should have.
+        problem: what the message says first.
+        network: the backbone's class, such as EdgeNeXt.
 
     Raises:
-        InputError: with the first names of each kind, the shapes, and the published network that
-            the weights are of.
+        InputError: with the number of tensors that fit, the first names of those that do not, and
+            the remedy.
     """
-    got = {key: value.shape for key, value in state.items()}
-    if got == expected:
+    differences = _differences(state, expected)
+    if not differences:
         return
-    prefix = '' if any(not key.startswith(BACKBONE) for key in expected) else BACKBONE
-    names = {key: key.removeprefix(prefix) for key in got.keys() | expected.keys()}
-    lists = {
-        'missing': sorted(names[key] for key in expected.keys() - got.keys()),
-        'unexpected': sorted(names[key] for key in got.keys() - expected.keys()),
-        'of another shape': sorted(
-            f'{names[key]} ({tuple(got[key])} in the checkpoint, {tuple(shape)} in the model)'
-            for key, shape in expected.items()
-            if key in got and got[key] != shape
-        ),
+    got = {key: value.shape for key, value in state.items()}
+    missing, unexpected = expected.keys() - got.keys(), got.keys() - expected.keys()
+    other = {
+        f'{key} ({tuple(got[key])} in the checkpoint, {tuple(expected[key])} in the model)'
+        for key in differences - missing - unexpected
     }
-    text = '; '.join(
-        f'{len(keys)} of its tensors are {what}, such as {", ".join(keys[:3])}'
-        for what, keys in lists.items()
-        if keys
-    )
+    kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': other}
+    text = f'{len(expected.keys() - differences)} of {len(expected)} tensors fit'
+    for what, keys in kinds.items():
+        text += f'; {len(keys)} {what} ({_first(keys)})' if keys else ''
     theirs, ours = arch_of(got, network), arch_of(expected, network)
     if theirs and ours and theirs != ours:
         text += (
             f'. The checkpoint is {theirs}, the model is {ours}: set arch={theirs!r}, or take '
             'another checkpoint'
         )
-    elif all(key.startswith('head.') for key, _ in got.items() ^ expected.items()):
+    elif not any(_is_inside(key, expected) or key.startswith(_OUT_NORMS) for key in differences):
         text += (
-            '. For a new head, let only the backbone load the checkpoint: '
-            'model.backbone.init_cfg instead of model.init_cfg or load_from'
+            '. Its backbone fits. To train from that alone, set model.backbone.init_cfg='
+            "dict(type='Pretrained', checkpoint=...) instead of model.init_cfg or load_from"
         )
     raise InputError(f'{problem}: {text}')
 
 
-def arch_of(shapes, network):
+def arch_of(shapes: Mapping[str, torch.Size], network: type[nn.Module]) -> str | None:
     """Return the name of the published network that has most of these shapes, or None.
 
     Args:
-        shapes (dict[str, Size]): by the names of our classifier.
-        network (type): the backbone's class, whose ``archs`` are the published networks.
+        shapes: by the names of our classifier; of the first stages, or of all.
+        network: the backbone's class, whose ``archs`` are the published networks.
     """
+    stages = {*map(_stage, shapes)}
 
-    def overlap(arch):
+    def overlap(arch: str) -> float:
         expected = backbone_shapes(network, arch)
-        return sum(shapes.get(key) == shape for key, shape in expected.items()) / len(expected)
+        expected = {key: shape for key, shape in expected.items() if _stage(key) in stages}
+        same = sum(shapes.get(key) == shape for key, shape in expected.items())
+        return same / max(len(expected), 1)
 
     best = max(getattr(network, 'archs', ()), key=overlap, default=None)
     return best if best and overlap(best) > 0.9 else None
 
 
-def backbone_shapes(network, arch):
+def backbone_shapes(network: type[nn.Module], arch: str) -> dict[str, torch.Size]:
     """Return the shapes of a published network's tensors, by the names of our classifier."""
     with torch.device('meta'):
         return {f'{BACKBONE}{k}': v.shape for k, v in network(arch).state_dict().items()}
 
 
-def _wrapper(content):
+def _stage(key: str) -> str:
+    """Return the number of a tensor's stage in the backbone, or ''."""
+    match = re.match(rf'{re.escape(BACKBONE)}(?:stages|downsample_layers)\.(\d+)\.', key)
+    return match[1] if match else ''
+
+
+def _is_inside(key: str, own: Mapping[str, torch.Size]) -> bool:
+    """Tell whether a tensor is the backbone's, but for output norms and misplaced heads."""
+    return (
+        key.startswith(BACKBONE)
+        and not key.startswith(_OUT_NORMS)
+        and (key in own or not is_head(key))
+    )
+
+
+def _differences(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> set[str]:
+    """Return the names that are in only one of both or have another shape in the other."""
+    got = {key: value.shape for key, value in state.items()}
+    return {key for key, _ in got.items() ^ expected.items()}
+
+
+def _first(keys: Iterable[str]) -> str:
+    names = sorted(keys)
+    return ', '.join(names[:3] + ['...'] * (len(names) > 3))
+
+
+def _wrapper(content: Mapping[str, Any]) -> str:
     """Return the name under which a training run saved the weights, or ''."""
     return next((k for k in _WRAPPERS if content.get(k) and isinstance(content[k], dict)), '')
 
 
-def _below(state, prefix):
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if str(k).startswith(prefix)}
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
-def load_from_edgenext(filename, map_location=None):
-    """Let mmengine load ``edgenext://`` names into a backbone or a classifier."""
+def load_from_edgenext(filename: str, map_location: object = None) -> dict[str, Any]:
+    """Let mmengine load ``edgenext://`` names."""
     content = read_checkpoint(filename)
     return {'state_dict': content.get(_wrapper(content), content)}

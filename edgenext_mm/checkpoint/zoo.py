@@ -13,11 +13,15 @@ class Release:
     """A checkpoint of the reference repository.
 
     Attributes:
-        arch (str): the network, a name of ``edgenext_mm.models.ARCHS``.
-        file (str): release and name of the file.
-        top1 (float): accuracy on ImageNet in percent, as published.
-        recipe (str): the config that evaluates it is
+        arch: the network, a name of ``edgenext_mm.models.ARCHS``.
+        file: release and name of the file.
+        top1: accuracy on ImageNet in percent, as published.
+        recipe: the config that evaluates it is
             configs/classification/edgenext_<recipe>_imagenet.py.
+
+    Example:
+        >>> RELEASES['small'].url
+        'https://github.com/mmaaz60/EdgeNeXt/releases/download/v1.0/edgenext_small.pth'
     """
 
     arch: str
@@ -26,12 +30,13 @@ class Release:
     recipe: str
 
     @property
-    def url(self):
+    def url(self) -> str:
+        """The address of the file."""
         return f'{_RELEASES}/{self.file}'
 
 
 #: By short name: ``edgenext://small_usi`` stands for the URL of ``RELEASES['small_usi']``.
-RELEASES = {
+RELEASES: dict[str, Release] = {
     'xx_small': Release('xx_small', 'v1.0/edgenext_xx_small.pth', 71.23, 'xx_small'),
     'x_small': Release('x_small', 'v1.0/edgenext_x_small.pth', 74.96, 'x_small'),
     'small': Release('small', 'v1.0/edgenext_small.pth', 79.41, 'small'),
@@ -54,17 +59,17 @@ class Experiment:
     """A config for detection or segmentation, beside what the paper reports (tables 3 and 4).
 
     Attributes:
-        config (str): path below configs/.
-        size (int): sides of the image in pixels.
-        metric (str): what is measured.
-        paper (tuple | None): the metric, parameters in M and MAdds in G of the paper.
-        ours (float | None): the metric that the config reaches here; None if nobody trained it.
+        config: path below configs/.
+        size: sides of the image in pixels.
+        metric: what is measured.
+        paper: the metric, parameters in M and MAdds in G of the paper.
+        ours: the metric that the config reaches here; None if nobody trained it.
     """
 
     config: str
     size: int
     metric: str
-    paper: tuple | None = None
+    paper: tuple[float, float, float] | None = None
     ours: float | None = None
 
 

@@ -1,6 +1,7 @@
 """Checkpoints for other implementations."""
 
 from io import BytesIO
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -24,25 +25,32 @@ _LACKS = {
 }
 
 
-def convert(checkpoint, out, to):
+def convert(checkpoint: str, out: str, to: str) -> tuple[str, bool]:
     """Write the weights of an EdgeNeXt under the names of another implementation.
 
     These are the backbone's and, if it has one, the classifier's head's. Other heads, output norms
     and what only training needs are left out.
 
     Args:
-        checkpoint (str): see :func:`~.files.read_checkpoint`; of any family.
-        out (str): file to write.
-        to (str): a key of :data:`~.families.FAMILIES`, or 'safetensors' for our names in a
-            .safetensors file.
+        checkpoint: see :func:`~.files.read_checkpoint`; of any family.
+        out: file to write.
+        to: a key of :data:`~.families.FAMILIES`, or 'safetensors' for our names in a .safetensors
+            file.
 
     Returns:
-        tuple[str, bool]: the arch, and whether there is a head.
+        The arch, and whether there is a head.
 
     Raises:
         InputError: if the checkpoint cannot be read, or if its backbone, or its head if it has one,
             is not that of one of the published networks as a whole; if the other implementation
             lacks the network; if ``to`` and the suffix of ``out`` differ on the format.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(EdgeNeXt('xx_small').state_dict(), f'{folder}/ours.pth')
+        ...     convert(f'{folder}/ours.pth', f'{folder}/timm.pth', 'timm')
+        ('xx_small', False)
     """
     if (to == SAFETENSORS) != out.endswith(f'.{SAFETENSORS}'):
         raise InputError(
@@ -82,8 +90,9 @@ def convert(checkpoint, out, to):
     return arch, has_head
 
 
-def _head_shapes(arch, num_classes):
-    dim = ARCHS[arch]['dims'][-1]
-    norm = nn.BatchNorm2d(dim) if ARCHS[arch].get('bn_hs') else nn.LayerNorm(dim)
+def _head_shapes(arch: str, num_classes: int) -> dict[str, torch.Size]:
+    settings: dict[str, Any] = ARCHS[arch]
+    dim = settings['dims'][-1]
+    norm = nn.BatchNorm2d(dim) if settings.get('bn_hs') else nn.LayerNorm(dim)
     head = nn.ModuleDict({'norm': norm, 'fc': nn.Linear(dim, num_classes)})
     return {f'head.{key}': value.shape for key, value in head.state_dict().items()}

@@ -12,21 +12,29 @@ from ..fileio import AtomicLocalBackend
 _META = ('cfg', 'dataset_meta')
 
 
-def publish(checkpoint, out):
+def publish(checkpoint: str, out: str) -> str:
     """Write the weights of a training run without what only the run needs.
 
     What stays is the state dict (the averaged one if the run had EMA), the config and the names of
     the classes; the optimizer, the other weights, logs and schedules go.
 
     Args:
-        checkpoint (str): checkpoint of tools/train.py.
-        out (str): name of the file to write, ``<out>.pth`` or ``<out>``.
+        checkpoint: checkpoint of tools/train.py.
+        out: name of the file to write, ``<out>.pth`` or ``<out>``.
 
     Returns:
-        str: path of the file, ``<out>-<first 8 digits of SHA-256>.pth``.
+        Path of the file, ``<out>-<first 8 digits of SHA-256>.pth``.
 
     Raises:
         InputError: if the checkpoint cannot be read or is not that of a training run.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save({'state_dict': {}, 'optimizer': {}}, f'{folder}/epoch_3.pth')
+        ...     path = publish(f'{folder}/epoch_3.pth', f'{folder}/detector')
+        >>> '/detector-' in path
+        True
     """
     content = read_checkpoint(checkpoint)
     if not isinstance(content.get('state_dict'), dict):

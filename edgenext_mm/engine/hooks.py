@@ -10,9 +10,10 @@ import torch.nn as nn
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from ..checkpoint.pretrained import fit
+from ..checkpoint.pretrained import check_shapes, fit
 from ..deploy import switch_to_deploy
 from ..errors import InputError
 from ..registry import HOOKS
@@ -150,19 +151,32 @@ class ResumeEpochHook(Hook):
 
 @HOOKS.register_module()
 class PretrainedHook(Hook):
-    """Brings a checkpoint of any family into the form of the model, an EdgeNeXtClassifier.
+    """Checks that a checkpoint holds the weights of the whole model, and gives them its names.
 
-    For ``load_from``, before other hooks and the runner see the checkpoint.
+    mmengine itself loads what happens to fit and logs the rest. For ``load_from`` of any task, of a
+    checkpoint of any family, see :func:`edgenext_mm.checkpoint.pretrained.fit`. A checkpoint to
+    resume from has exactly the tensors of the model.
 
     Raises:
-        InputError: if the checkpoint does not hold exactly the weights of the model.
+        InputError: if weights are missing or have another shape.
+
+    Example:
+        >>> default_hooks = dict(pretrained=dict(type='edgenext_mm.PretrainedHook'))
     """
 
-    priority = 'VERY_HIGH'
+    priority = 'VERY_HIGH'  # before other hooks see the checkpoint
 
-    def after_load_checkpoint(self, runner, checkpoint):
-        model = unwrapped(runner.model)
-        checkpoint['state_dict'] = fit(model, dict(checkpoint), 'the checkpoint')
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        model, name = unwrapped(runner.model), runner._load_from or 'the checkpoint'
+        if runner._resume:
+            shapes = {key: value.shape for key, value in model.state_dict().items()}
+            problem = f'{name} cannot be resumed from'
+            check_shapes(checkpoint.get('state_dict', {}), shapes, problem, type(model))
+        else:
+            training = isinstance(runner.optim_wrapper, OptimWrapper)  # which only train() builds
+            checkpoint['state_dict'] = fit(
+                model, dict(checkpoint), name, purpose='train' if training else 'test'
+            )
 
 
 @HOOKS.register_module()

@@ -134,11 +134,12 @@ class CrossCovarianceAttention(nn.Module):
 def _normalized(x: torch.Tensor) -> torch.Tensor:
     """Divide (N, heads, H * W, channels) by the norms along the tokens, as F.normalize does.
 
-    Summing squares takes a third of the time of the norm of F.normalize, which goes over the tokens
-    of one channel after the other. float16 could not hold the sums.
+    F.normalize goes over the tokens of one channel after the other, which takes three times as long
+    as the sum of the squares. float16 could not hold the sums.
     """
-    squares = x.to(torch.promote_types(x.dtype, torch.float32)).square()
-    return x / squares.sum(dim=2, keepdim=True).clamp(min=1e-24).sqrt().to(x.dtype)
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return _normalized(x.float()).to(x.dtype)
+    return x / x.square().sum(dim=2, keepdim=True).clamp(min=1e-24).sqrt()
 
 
 class _Encoder(nn.Module):
@@ -197,8 +198,8 @@ class _Encoder(nn.Module):
         self, shortcut: torch.Tensor, tokens: torch.Tensor, gamma: torch.Tensor | None
     ) -> torch.Tensor:
         """Add tokens, scaled by the layer scale, to a map."""
-        y = self.drop_path(to_map(tokens))
-        return shortcut + y if gamma is None else shortcut.addcmul(gamma[:, None, None], y)
+        x, y = to_tokens(shortcut), self.drop_path(tokens)
+        return to_map(x + y if gamma is None else x.addcmul(gamma, y))
 
 
 class ConvEncoder(_Encoder):

@@ -1,15 +1,19 @@
 """The classifier of EdgeNeXt (arXiv 2206.10589), and its training with a teacher."""
 
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmpretrain.apis import get_model
-from mmpretrain.models import ImageClassifier, LinearClsHead
+from mmpretrain.models import BaseClassifier, ImageClassifier, LinearClsHead
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoint.pretrained import fit, init_pretrained
+from ..checkpoint.pretrained import find_weights, init_pretrained
 from ..errors import InputError
 from ..registry import MODELS
 from .fold import fold_norm
@@ -20,35 +24,40 @@ class EdgeNeXtHead(LinearClsHead):
     """Norm, global average pooling and a linear layer.
 
     Args:
-        num_classes (int): number of classes.
-        in_channels (int): channels of the backbone's last map.
-        bn_hs (bool): whether the backbone is one of the ``_bn_hs`` networks. These have BatchNorm
-            before the pooling, the others LayerNorm after it. Defaults to False.
-        init_cfg (dict): defaults to the reference's, truncated normal of std 0.02.
+        num_classes: number of classes.
+        in_channels: channels of the backbone's last map.
+        bn_hs: whether the backbone is one of the ``_bn_hs`` networks. These have BatchNorm before
+            the pooling, the others LayerNorm after it. Defaults to False.
+        init_cfg: defaults to the reference's, truncated normal of std 0.02.
         kwargs: the other arguments of mmpretrain's heads, such as ``loss``.
+
+    Example:
+        >>> head = EdgeNeXtHead(num_classes=10, in_channels=168)
+        >>> head((torch.ones(2, 168, 8, 8),)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(
         self,
-        num_classes,
-        in_channels,
-        bn_hs=False,
-        init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02),
-        **kwargs,
-    ):
+        num_classes: int,
+        in_channels: int,
+        bn_hs: bool = False,
+        init_cfg: dict | list[dict] | None = dict(type='TruncNormal', layer='Linear', std=0.02),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
         self.norm = nn.BatchNorm2d(in_channels) if bn_hs else nn.LayerNorm(in_channels, eps=1e-6)
         self.bn_hs = bn_hs
         self.deployed = False
 
-    def switch_to_deploy(self):
+    def switch_to_deploy(self) -> None:
         """Fold the norm into the linear layer, in place; see :meth:`EdgeNeXt.switch_to_deploy`."""
         if not self.deployed:
             self.deployed = True
             self.norm = fold_norm(self.norm, self.fc)
 
-    def pre_logits(self, feats):
-        """Map the backbone's maps to the input of the linear layer, (N, in_channels)."""
+    def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Pool the backbone's last map to the input of the linear layer, (N, in_channels)."""
         if self.bn_hs:
             return self.norm(feats[-1]).mean(dim=(2, 3))
         return self.norm(feats[-1].mean(dim=(2, 3)))
@@ -58,16 +67,37 @@ class EdgeNeXtHead(LinearClsHead):
 class EdgeNeXtClassifier(ImageClassifier):
     """mmpretrain's ImageClassifier with an EdgeNeXt backbone and an :class:`EdgeNeXtHead`.
 
-    Whatever state dict is loaded into it, by ``init_cfg``, by ``load_from`` or by hand, may be one
-    of the reference, of timm or of mmpretrain. It is loaded completely or not at all.
+    Any state dict that is loaded into it may have the names of the reference, of timm or of
+    mmpretrain.
 
     Args:
         kwargs: the arguments of mmpretrain's ImageClassifier. ``init_cfg`` may be
             ``dict(type='Pretrained', checkpoint=...)`` with a file, a URL or a short name such as
             'edgenext://small'.
+
+    Raises:
+        InputError: if only one of backbone and head is of the ``_bn_hs`` networks.
+
+    Example:
+        >>> classifier = EdgeNeXtClassifier(
+        ...     backbone=dict(type='edgenext_mm.EdgeNeXt', arch='xx_small'),
+        ...     head=dict(type='edgenext_mm.EdgeNeXtHead', num_classes=10, in_channels=168),
+        ... )
+        >>> classifier.eval()(torch.ones(1, 3, 64, 64)).shape
+        torch.Size([1, 10])
     """
 
-    def init_weights(self):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        bn_hs = any(isinstance(module, _BatchNorm) for module in self.backbone.modules())
+        if isinstance(self.head, EdgeNeXtHead) and self.head.bn_hs != bn_hs:
+            raise InputError(
+                f'model.backbone is {"" if bn_hs else "not "}one of the _bn_hs networks and '
+                f'model.head.bn_hs is {self.head.bn_hs}: set model.head.bn_hs={bn_hs}, or choose '
+                'another model.backbone.arch'
+            )
+
+    def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says, or each part as its own.
 
         Raises:
@@ -79,10 +109,11 @@ class EdgeNeXtClassifier(ImageClassifier):
         else:
             super().init_weights()
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Give the tensors our names; what is missing or unexpected is for PyTorch to say."""
         own = {key: state_dict.pop(key) for key in [*state_dict] if key.startswith(prefix)}
         own = {key.removeprefix(prefix): value for key, value in own.items()}
-        state = fit(self, own, 'the state dict')
+        state = find_weights(own, self.state_dict(), 'the state dict')
         state_dict.update({f'{prefix}{key}': value for key, value in state.items()})
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -95,20 +126,32 @@ class DistilledEdgeNeXtClassifier(EdgeNeXtClassifier):
     teacher's class probabilities from its own. The teacher is no part of the state dict.
 
     Args:
-        teacher (str | dict): a name of mmpretrain's zoo (``mmpretrain.list_models()``), whose
+        teacher: a name of mmpretrain's zoo (``mmpretrain.list_models()``), whose
             weights are downloaded; the path of a config that has ``load_from``; or the config of a
             model with an ``init_cfg``. It has the same classes, and is built at the first loss.
-        alpha (float): weight of the divergence. Defaults to 5, as in USI.
+        alpha: weight of the divergence. Defaults to 5, as in USI.
         kwargs: the arguments of EdgeNeXtClassifier.
     """
 
-    def __init__(self, teacher, alpha=5.0, **kwargs):
+    def __init__(self, teacher: str | dict, alpha: float = 5.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.teacher_cfg = teacher
         self.alpha = alpha
 
-    @cached_property  # which keeps it out of the modules, and averages of the weights without one
-    def teacher(self):
+    @cached_property  # which is no submodule: state dict and averaged weights are without a teacher
+    def teacher(self) -> BaseClassifier:
+        """The teacher, in evaluation mode.
+
+        Raises:
+            InputError: if the teacher cannot be had, or has another number of classes.
+        """
+        try:
+            return self._build_teacher()
+        except AttributeError as error:
+            # After an AttributeError of a property, nn.Module.__getattr__ says that there is none.
+            raise RuntimeError(f'model.teacher {self.teacher_cfg}: {error}') from error
+
+    def _build_teacher(self) -> BaseClassifier:
         cfg = self.teacher_cfg
         try:
             if isinstance(cfg, str):
@@ -129,15 +172,15 @@ class DistilledEdgeNeXtClassifier(EdgeNeXtClassifier):
             )
         return teacher.eval().requires_grad_(False)
 
-    def loss(self, inputs, data_samples):
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Compute the losses of a batch.
 
         Args:
-            inputs (Tensor): images as the data preprocessor gives them, (N, C, H, W).
-            data_samples (list[DataSample]): their labels or, after batch augmentation, scores.
+            inputs: images as the data preprocessor gives them, (N, C, H, W).
+            data_samples: their labels or, after batch augmentation, scores.
 
         Returns:
-            dict[str, Tensor]: the head's losses and ``loss_distill``.
+            The head's losses and ``loss_distill``.
 
         Raises:
             InputError: if the teacher cannot be had, or has another number of classes.
@@ -156,7 +199,7 @@ class DistilledEdgeNeXtClassifier(EdgeNeXtClassifier):
             'loss_distill': self.alpha * divergence,
         }
 
-    def _as_teacher_wants(self, inputs):
+    def _as_teacher_wants(self, inputs: Tensor) -> Tensor:
         own, teacher = self.data_preprocessor, self.teacher.data_preprocessor
         pixels = inputs * own.std + own.mean
         if own.to_rgb != teacher.to_rgb:

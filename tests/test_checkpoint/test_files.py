@@ -3,8 +3,13 @@
 import argparse
 import hashlib
 import multiprocessing
+import pickle
 import re
+import subprocess
+import sys
 import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,7 +24,6 @@ from edgenext_mm.errors import InputError
 from edgenext_mm.models import ARCHS
 
 WEIGHTS = {'weight': torch.arange(5000.0)}
-SAFE_GLOBALS = hasattr(torch.serialization, 'clear_safe_globals')  # from PyTorch 2.4 on
 
 
 @pytest.fixture
@@ -173,36 +177,111 @@ def test_malicious_files_are_refused(tmp_path, monkeypatch, culprit):
     assert not Path('touched').exists()
 
 
+def test_files_change_nothing_outside(tmp_path):
+    """A pickle can set attributes of a function that it names, which here is one of its own."""
+    path = tmp_path / 'checkpoint.pth'
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('archive/version', '3')
+        file.writestr(
+            'archive/data.pkl',
+            b'\x80\x02}U\x01acmmengine.logging.history_buffer\nHistoryBuffer\ns'
+            b'U\x01bctorch._utils\n_rebuild_tensor_v2\nN}U\x04evilK\x01s\x86bs.',
+        )
+    assert read_checkpoint(str(path))['b'].evil == 1
+    assert not hasattr(torch._utils._rebuild_tensor_v2, 'evil')
+
+
+def test_old_formats_hold_weights_alone(tmp_path):
+    path = str(tmp_path / 'checkpoint.pth')
+    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=False)
+    assert_is_weights(read_checkpoint(path))
+    training_run(path, _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match='is refused: it holds argparse'):
+        read_checkpoint(path)
+
+
+def training_run(path, **kwargs):
+    """Save what the reference's and mmengine's training runs save beside the weights."""
+    content = {
+        'model': WEIGHTS,
+        'args': argparse.Namespace(lr=0.1, name='run'),
+        'logs': [HistoryBuffer([1.0, 2.0], [1, 1]), np.float32(1), np.arange(3), np.array(['a'])],
+        'dtype': np.dtype('U1'),
+        'method': Call(getattr, argparse.Namespace, '__init__'),
+        'classes': {'cat', 'dog'},
+    }
+    torch.save(content, path, **kwargs)
+
+
 def test_what_training_runs_save(tmp_path):
-    """The reference's command line and mmengine's logs, whose methods and arrays stay dead."""
+    """Command line, logs, methods and arrays become objects without content."""
     path = str(tmp_path / 'checkpoint.pth')
-    for content in (
-        {'args': argparse.Namespace(lr=0.1, name='run')},
-        {'logs': HistoryBuffer([1.0, 2.0], [1, 1])},
-        {'logs': [np.float32(1), np.arange(3), np.array(['a']), np.dtype('U1')]},
-        {'logs': Call(getattr, argparse.Namespace, '__init__')},
-    ):
-        torch.save({'model': WEIGHTS, **content}, path)
-        if not SAFE_GLOBALS:
-            with pytest.raises(InputError, match='is refused: it holds'):
-                read_checkpoint(path)
-            continue
-        content = read_checkpoint(path)
-        assert_is_weights(content['model'])
-        logs = content.get('logs', [])
-        for item in logs if isinstance(logs, list) else [logs]:
-            assert type(item).__mro__[1].__name__ == '_Inert'
+    training_run(path)
+    content = read_checkpoint(path)
+    assert_is_weights(content['model'])
+    assert content['classes'] == {'cat', 'dog'}
+    for item in (content['args'], *content['logs'], content['dtype'], content['method']):
+        assert type(item).__name__ == '_Inert' and not vars(item)
 
 
-@pytest.mark.skipif(not SAFE_GLOBALS, reason='PyTorch before 2.4 has no list of safe globals')
-def test_what_others_allow_counts_for_nothing(tmp_path):
+def test_threads_read_side_by_side(tmp_path):
+    """What PyTorch may read is one list for all threads: another one's files keep their rules."""
     path = str(tmp_path / 'checkpoint.pth')
-    torch.save({'logs': Call(getattr, argparse.Namespace, '__init__'), 'path': Path('a')}, path)
-    mine = [getattr, type(Path('a'))]
-    torch.serialization.add_safe_globals(mine)
-    try:
-        with pytest.raises(InputError, match='is refused: it holds pathlib'):
-            read_checkpoint(path)
-        assert set(mine) <= set(torch.serialization.get_safe_globals())
-    finally:
-        torch.serialization.clear_safe_globals()
+    training_run(path)
+    allowed = getattr(torch.serialization, 'get_safe_globals', list)
+    before = set(allowed())
+    done = threading.Event()
+
+    def load_elsewhere():
+        outcomes = set()
+        while not done.is_set():
+            try:
+                torch.load(path, weights_only=True)
+                outcomes.add('loaded')
+            except pickle.UnpicklingError:
+                outcomes.add('refused')
+            outcomes.add(frozenset(allowed()) == before)
+        return outcomes
+
+    with ThreadPoolExecutor(5) as pool:
+        elsewhere = pool.submit(load_elsewhere)
+        try:
+            for content in pool.map(read_checkpoint, [path] * 100):
+                assert_is_weights(content['model'])
+        finally:
+            done.set()
+    assert elsewhere.result() == {'refused', True} and set(allowed()) == before
+
+
+@pytest.mark.parametrize(
+    'error', [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_is_no_broken_file(tmp_path, server, cache, monkeypatch, error):
+    def load(*args, **kwargs):
+        raise error
+
+    (tmp_path / 'checkpoint.pth').touch()
+    monkeypatch.setattr(torch, 'load', load)
+    for checkpoint in (str(tmp_path / 'checkpoint.pth'), f'{server.url}/whole.pth'):
+        with pytest.raises(type(error)) as raised:
+            read_checkpoint(checkpoint)
+        assert raised.value is error
+    assert not contents(cache)
+
+
+def test_too_large_to_allocate(tmp_path):
+    """A real allocation that fails, in a process whose memory is limited."""
+    torch.save({'weight': torch.zeros(2**28, dtype=torch.uint8)}, tmp_path / 'large.pth')
+    program = """
+import resource, sys
+from edgenext_mm.checkpoint import read_checkpoint
+used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, -1))
+try:
+    read_checkpoint(sys.argv[1])
+except (MemoryError, RuntimeError) as error:
+    print(type(error).__name__)
+"""
+    command = [sys.executable, '-c', program, str(tmp_path / 'large.pth')]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() in ('MemoryError', 'RuntimeError')

@@ -9,7 +9,8 @@ from mmengine.runner import load_checkpoint
 from mmpretrain.models import EdgeNeXt as MMPretrainEdgeNeXt
 from safetensors.torch import save_file
 
-from edgenext_mm.checkpoint import pretrained
+from edgenext_mm.checkpoint import load_pretrained, pretrained
+from edgenext_mm.checkpoint.families import FAMILIES, rename
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import EdgeNeXt
 
@@ -114,7 +115,9 @@ def test_output_norms(load):
     last = load(normed, out_norm=True, out_indices=(2, 3)).state_dict()
     assert all(torch.equal(normed[key], value) for key, value in last.items())
     last = {key: value for key, value in normed.items() if not key.startswith('out_norms.0')}
-    with pytest.raises(InputError, match=r'2 of its tensors are missing, such as out_norms\.0'):
+    with pytest.raises(
+        InputError, match=r'99 of 101 tensors fit; 2 missing \(backbone\.out_norms\.0'
+    ):
         load(last, out_norm=True)
 
 
@@ -132,17 +135,54 @@ def test_all_or_nothing(tmp_path):
         return str(error.value)
 
     less = {key: value for key, value in state.items() if key != 'stages.0.0.gamma'}
-    assert '1 of its tensors are missing, such as stages.0.0.gamma' in message(less)
+    assert '92 of 93 tensors fit; 1 missing (backbone.stages.0.0.gamma)' in message(less)
     more = message(state | {'stages.0.0.scale': torch.ones(1)})
-    assert '1 of its tensors are unexpected, such as stages.0.0.scale' in more
+    assert '93 of 93 tensors fit; 1 unexpected (backbone.stages.0.0.scale)' in more
     shape = message(state | {'stages.0.0.gamma': torch.ones(9)})
     assert 'stages.0.0.gamma ((9,) in the checkpoint, (8,) in the model)' in shape
     x_small = timm.create_model('edgenext_x_small').state_dict()
     del x_small['stem.0.bias']
     text = message(x_small, 'small')
-    assert '1 of its tensors are missing, such as downsample_layers.0.0.bias' in text
+    assert '1 missing (backbone.downsample_layers.0.0.bias)' in text
     assert 'in the checkpoint, (48, 3, 4, 4) in the model)' in text
     assert "The checkpoint is x_small, the model is small: set arch='x_small'" in text
+
+
+class First(EdgeNeXt):
+    """EdgeNeXt without the stages after the last one that it emits."""
+
+    def __init__(self, arch, **kwargs):
+        super().__init__(arch, **kwargs)
+        built = self.out_indices[-1] + 1
+        self.stages, self.downsample_layers = self.stages[:built], self.downsample_layers[:built]
+
+
+def test_unused_stages(tmp_path, monkeypatch):
+    """Whole checkpoints of all families go into the first stages, and the rest is counted."""
+    said = []
+    monkeypatch.setattr(pretrained, 'print_log', lambda text, *args: said.append(text))
+    whole = randomize(EdgeNeXt('xx_small')).state_dict()
+    path = str(tmp_path / 'checkpoint.pth')
+    for family in FAMILIES:
+        classifier = below('backbone.', whole) | {'head.fc.bias': torch.ones(1000)}
+        state = {rename(key, family): value for key, value in classifier.items()}
+        torch.save({'state_dict': state}, path)
+        model = First('xx_small', out_indices=(0, 1))
+        load_pretrained(model, path)
+        own = model.state_dict()
+        assert_equal(model, {key: whole[key] for key in own})
+        assert {key[:8] for key in own} == {'stages.0', 'stages.1', 'downsamp'}
+        left = len(state) - len(own)
+        assert f'{left} tensors are left out' in said.pop() and not said
+    missing = {key: value for key, value in state.items() if not key.endswith('.1.1.gamma')}
+    torch.save(missing, path)
+    with pytest.raises(InputError, match=r'1 missing \(backbone\.stages\.1\.1\.gamma\)$'):
+        load_pretrained(model, path)
+    for arch, other in (('small', 'small_rw'), ('small_bn_hs', 'small'), ('x_small', 'xx_small')):
+        torch.save(EdgeNeXt(other).state_dict(), path)
+        with pytest.raises(InputError, match=f'checkpoint is {other}, the model is {arch}: set'):
+            load_pretrained(First(arch, out_indices=(1,)), path)
+    assert not said
 
 
 def test_mmengine_loads_short_names(tmp_path, monkeypatch):

@@ -16,8 +16,8 @@ from mmengine.runner import load_checkpoint
 from mmpretrain.models import EdgeNeXt as MMPretrainEdgeNeXt
 from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
-from safetensors.torch import load_file
 
+from edgenext_mm.checkpoint.families import FAMILIES, rename
 from edgenext_mm.deploy.convert import convert
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import ARCHS
@@ -132,75 +132,63 @@ def test_equals_peer(name, peer, arch, tmp_path):
     assert all(torch.equal(again.state_dict()[k], v) for k, v in theirs.state_dict().items())
 
 
-def test_convert_command_line(run_tool, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv('EDGENEXT_CHECKPOINT_DIR', str(tmp_path))
-    state = reference_state('xx_small')
-    torch.save({'model': state}, tmp_path / 'edgenext_xx_small.pth')
-    out = tmp_path / 'small.safetensors'
-    run_tool('convert_checkpoint.py', 'edgenext://xx_small', out, '--to', 'safetensors')
-    assert capsys.readouterr().out == f'wrote xx_small with a classifier to {out}\n'
-    assert torch.equal(load_file(out)['head.fc.weight'], state['head.weight'])
-    build('xx_small', out)
-    with pytest.raises(SystemExit, match='safetensors file is written with --to safetensors'):
-        run_tool('convert_checkpoint.py', out, tmp_path / 'a.pth', '--to', 'safetensors')
-
-    backbone = {f'backbone.{k}': v for k, v in state.items() if not k.startswith(('norm', 'head'))}
-    torch.save(backbone | {'bbox_head.weight': torch.ones(2)}, tmp_path / 'detector.pth')
-    out = tmp_path / 'timm.pth'
-    run_tool('convert_checkpoint.py', tmp_path / 'detector.pth', out, '--to', 'timm')
-    assert capsys.readouterr().out == f'wrote xx_small without a classifier to {out}\n'
-    result = timm.create_model('edgenext_xx_small', num_classes=0).load_state_dict(
-        torch.load(out), strict=False
-    )
-    assert not result.unexpected_keys
-    assert set(result.missing_keys) == {'head.norm.weight', 'head.norm.bias'}
-
-    del backbone['backbone.stages.0.0.gamma']
-    torch.save(backbone, tmp_path / 'part.pth')
-    with pytest.raises(SystemExit, match='is not a whole xx_small: 1 of its tensors are missing'):
-        run_tool('convert_checkpoint.py', tmp_path / 'part.pth', out, '--to', 'timm')
-    state.pop('head.bias')
-    torch.save(state, tmp_path / 'part.pth')
-    with pytest.raises(SystemExit, match=r'1 of its tensors are missing, such as head\.fc\.bias'):
-        run_tool('convert_checkpoint.py', tmp_path / 'part.pth', out, '--to', 'timm')
-    torch.save(reference_state('small_bn_hs'), tmp_path / 'bn.pth')
-    with pytest.raises(SystemExit, match='is small_bn_hs, which timm does not have'):
-        run_tool('convert_checkpoint.py', tmp_path / 'bn.pth', out, '--to', 'timm')
-    torch.save({'weight': torch.ones(2)}, tmp_path / 'other.pth')
-    with pytest.raises(SystemExit, match='does not hold one of xx_small, x_small'):
-        run_tool('convert_checkpoint.py', tmp_path / 'other.pth', out, '--to', 'timm')
-
-
 def test_all_or_nothing(tmp_path):
     path = tmp_path / 'reference.pth'
     state = reference_state('xx_small')
     torch.save({'state_dict': state}, path)
 
     def fails(config, **settings):
-        for load in (
-            lambda: build(config, path, **settings),
-            lambda: load_checkpoint(build(config, **settings), str(path)),
-        ):
-            with pytest.raises(InputError, match='does not fit this model') as error:
-                load()
+        with pytest.raises(InputError, match='does not fit this model') as error:
+            build(config, path, **settings)
         return str(error.value)
 
     assert 'The checkpoint is xx_small, the model is x_small' in fails('x_small')
     text = fails('xx_small', head=dict(num_classes=6))
     assert 'head.fc.weight ((1000, 168) in the checkpoint, (6, 168) in the model)' in text
-    assert 'For a new head, let only the backbone load the checkpoint' in text
+    assert 'Its backbone fits. To train from that alone, set model.backbone.init_cfg=' in text
     torch.save(state | {'other.weight': torch.ones(2)}, path)
-    with pytest.raises(InputError, match=r'unexpected, such as \S*other.weight$'):
-        build('xx_small', path)
+    assert '1 unexpected (backbone.other.weight)' in fails('xx_small')
     torch.save({'state_dict': state}, path)
     init_cfg = dict(type='Pretrained', checkpoint=str(path))
     model = build('xx_small', head=dict(num_classes=6), backbone=dict(init_cfg=init_cfg))
     assert torch.equal(model.backbone.stages[0][0].gamma, state['stages.0.0.gamma'])
 
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_state_dicts(family, tmp_path):
+    """Other names are understood; what is missing or unexpected is as PyTorch says."""
+    source, model = randomize(build('xx_small')), build('xx_small')
+    own = source.state_dict()
+    state = {rename(key, family): value for key, value in own.items()}
+    assert str(model.load_state_dict(state)) == '<All keys matched successfully>'
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in own.items())
+
+    torch.save({'epoch': 3, 'model_ema': state}, tmp_path / 'checkpoint.pth')
     model = build('xx_small')
-    load_checkpoint(model, str(path))  # as load_from does
-    assert torch.equal(model.head.fc.weight, state['head.weight'])
-    build('xx_small').load_state_dict(model.state_dict())
+    load_checkpoint(model, str(tmp_path / 'checkpoint.pth'), strict=True)  # mmengine's
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in own.items())
+
+    model = nn.ModuleDict({'module': build('xx_small')})
+    part = {f'module.{k}': v for k, v in state.items() if k != rename('head.fc.bias', family)}
+    result = model.load_state_dict(part | {'module.backbone.a.b': torch.ones(1)}, strict=False)
+    assert result.missing_keys == ['module.head.fc.bias']
+    assert result.unexpected_keys == ['module.backbone.a.b']
+    assert torch.equal(model['module'].head.fc.weight, own['head.fc.weight'])
+    with pytest.raises(
+        RuntimeError, match=r'Missing key\(s\) in state_dict: "module.head.fc.bias"'
+    ):
+        model.load_state_dict(part)
+    part[f'module.{rename("head.fc.bias", family)}'] = torch.ones(6)
+    with pytest.raises(RuntimeError, match=r'size mismatch for module\.head\.fc\.bias'):
+        model.load_state_dict(part, strict=False)
+
+
+@pytest.mark.parametrize('bn_hs', [True, False])
+def test_head_suits_backbone(bn_hs):
+    arch = 'xx_small' if bn_hs else 'xx_small_bn_hs'
+    with pytest.raises(InputError, match=f'set model.head.bn_hs={not bn_hs}, or choose another'):
+        build('xx_small', backbone=dict(arch=arch), head=dict(bn_hs=bn_hs))
+    build('xx_small', backbone=dict(arch=arch), head=dict(bn_hs=not bn_hs))
 
 
 def test_learns_from_teacher():
@@ -246,6 +234,11 @@ def test_learns_from_teacher():
         with pytest.raises(InputError, match=rf'model\.teacher .* cannot be had: .*({reason})'):
             student.loss(**data)
         student.teacher = None
+    student.teacher_cfg = dict(teacher, head=None)
+    del student.teacher
+    with pytest.raises(RuntimeError, match=r"model\.teacher .*no attribute 'num_classes'"):
+        student.loss(**data)
+    student.teacher = None
     student.teacher_cfg = dict(teacher, head=dict(teacher['head'], num_classes=10))
     del student.teacher
     with pytest.raises(InputError, match=r'has 10 classes and model\.head has 1000'):

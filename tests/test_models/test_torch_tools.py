@@ -1,0 +1,313 @@
+"""The network under the tools of PyTorch, which see its modules and operations."""
+
+import copy
+
+import pytest
+import timm
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from golden import assert_maps_close, randomize
+from timm.models._features import FeatureHooks
+from torch._subclasses import FakeTensorMode
+from torch.func import functional_call, grad, jvp, vmap
+from torch.nn.utils import parametrizations, prune
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from edgenext_mm.models import EdgeNeXt
+from edgenext_mm.models.blocks import ConvEncoder, LayerNorm2d
+from edgenext_mm.models.ops import Pointwise
+
+TINY = dict(depths=(1, 2, 2, 2), dims=(8, 16, 24, 32), num_heads=4)
+FAMILIES = [TINY, dict(TINY, bn_hs=True), dict(TINY, dims=(8, 16, 32, 64), overlap=True)]
+families = pytest.mark.parametrize('arch', FAMILIES, ids=['plain', 'bn_hs', 'overlap'])
+TORCH = tuple(map(int, torch.__version__.split('.')[:2]))
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+def linears(model):
+    return {name: module for name, module in model.named_modules() if type(module) is Pointwise}
+
+
+@families
+def test_hooks_see_every_module(arch, x):
+    """What they keep is the same with and without gradients, and nothing overwrites it."""
+    model = randomize(EdgeNeXt(arch, out_norm=True))
+    called = {
+        name
+        for name, module in model.named_modules()
+        if name and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
+    }
+    runs = []
+    for gradients in (True, False):
+        kept = {}
+
+        def keep(name, kept=kept):
+            def hook(module, args, y):
+                kept[name] = y.detach(), y.detach().clone()
+
+            return hook
+
+        handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in called]
+        with torch.set_grad_enabled(gradients):
+            model(x)
+        for handle in handles:
+            handle.remove()
+        assert kept.keys() == called
+        assert all(torch.equal(y, at_once) for y, at_once in kept.values())
+        runs.append([kept[name][0] for name in sorted(called)])
+    assert_maps_close(runs[1], runs[0])
+
+
+def test_hooks_for_all_modules(x):
+    """The global ones, and those of one module alone."""
+    model = randomize(EdgeNeXt(TINY))
+    block = model.stages[0][0]
+    for register in (
+        nn.modules.module.register_module_forward_hook,
+        block.pwconv1.register_forward_hook,
+        block.act.register_forward_hook,
+    ):
+        kept = []
+        handle = register(lambda module, args, y, kept=kept: kept.append((args[0], y)))
+        with torch.no_grad():
+            model(x)
+        handle.remove()
+        (hidden,) = [y for _, y in kept if y.shape == (2, 16, 24, 32)][:1]
+        if register != block.act.register_forward_hook:
+            assert hidden.min() < -0.2  # GELU has nothing below
+        else:
+            assert torch.equal(F.gelu(kept[0][0]), hidden)
+
+
+@families
+def test_feature_extraction(arch, x):
+    """By timm's hooks, and by torchvision's, which takes the network apart with torch.fx."""
+    model = randomize(EdgeNeXt(arch))
+    names = ['stages.0', 'stages.1.1.pwconv1', 'stages.3.1.xca.qkv']
+    hooks = FeatureHooks(names, model.named_modules())
+    with torch.no_grad():
+        expected = model(x)
+        by_timm = hooks.get_output(x.device).values()
+        by_torchvision = create_feature_extractor(model, names)(x).values()
+    assert torch.equal(next(iter(by_timm)), expected[0])
+    assert_maps_close(by_timm, by_torchvision)
+
+
+@families
+def test_fx_traces_for_all_sizes(arch, x):
+    model = randomize(EdgeNeXt(arch))
+    traced = torch.fx.symbolic_trace(model)
+    for images in (x, x[:1, :, :33, :70]):
+        assert_maps_close(traced(images), model(images))
+
+
+@pytest.mark.skipif(not hasattr(torch.ao, 'quantization'), reason='PyTorch without it')
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@families
+def test_dynamic_quantization(arch, x):
+    model = randomize(EdgeNeXt(arch))
+    quantized = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    changed = [m for m in quantized.modules() if type(m) is torch.ao.nn.quantized.dynamic.Linear]
+    assert len(changed) == len(linears(model)) > 0
+    with torch.no_grad():
+        for y, expected in zip(quantized(x), model(x), strict=True):
+            assert 0 < (y - expected).std() < 0.05 * expected.std()
+
+
+class Adapter(nn.Module):
+    """As LoRA puts it in the place of a Linear layer."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.down = nn.Linear(base.in_features, 2, bias=False)
+        self.up = nn.Linear(2, base.out_features, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x):
+        return self.base(x) + self.up(self.down(x))
+
+
+@families
+def test_adapters_learn(arch, x):
+    model = randomize(EdgeNeXt(arch))
+    adapted = copy.deepcopy(model)
+    for name, module in linears(adapted).items():
+        adapted.set_submodule(name, Adapter(module)) if TORCH >= (2, 5) else setattr(
+            adapted.get_submodule(name.rpartition('.')[0]), name.rpartition('.')[2], Adapter(module)
+        )
+    assert_maps_close(adapted(x), model(x))
+    sum(m.square().mean() for m in adapted(x)).backward()
+    ups = [m.up.weight for m in adapted.modules() if isinstance(m, Adapter)]
+    assert len(ups) == len(linears(model)) and all(up.grad.any() for up in ups)
+    with torch.no_grad():
+        for up in ups:
+            up -= 0.1 * up.grad
+        assert (adapted(x)[3] - model(x)[3]).abs().max() > 1e-3 * model(x)[3].std()
+
+
+@families
+@pytest.mark.parametrize('tool', ['prune', 'weight_norm'])
+def test_reparametrized_weights_train(arch, tool, x):
+    model = randomize(EdgeNeXt(arch)).train()
+    for module in linears(model).values():
+        if tool == 'prune':
+            prune.l1_unstructured(module, 'weight', 0.5)
+        else:
+            parametrizations.weight_norm(module)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(3):
+        loss = sum(m.square().mean() for m in model(x))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] > losses[1] > losses[2]
+    model.eval()
+    with torch.no_grad():
+        expected = model(x)
+    assert_maps_close(model(x), expected)
+    weight = model.stages[0][0].pwconv1.weight
+    if tool == 'prune':
+        assert (weight == 0).float().mean() == pytest.approx(0.5, abs=0.01)
+
+
+@families
+def test_double_backward(arch):
+    """Of a block of each kind, where the activation is computed again."""
+    torch.manual_seed(0)
+    model = randomize(EdgeNeXt(arch)).double()
+    for block in (model.stages[0][0], model.stages[1][1]):
+        dim = block.pwconv1.in_features
+        x = torch.randn(1, dim, 3, 2, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(block, x, fast_mode=True)
+        assert torch.autograd.gradgradcheck(block, x, fast_mode=True)
+
+
+@families
+def test_function_transforms(arch, x):
+    """Gradients for single images, by vmap, and derivatives forward."""
+    model = randomize(EdgeNeXt(arch))
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+
+    def loss(weights, image):
+        maps = functional_call(model, weights, (image[None],))
+        return sum(m.square().mean() for m in maps)
+
+    per_image = vmap(grad(loss), in_dims=(None, 0))(weights, x)
+    for i, image in enumerate(x):
+        model.zero_grad()
+        loss(dict(model.named_parameters()), image).backward()
+        for name, p in model.named_parameters():
+            scale = max(p.grad.abs().max(), 1e-6)
+            assert (per_image[name][i] - p.grad).abs().max() <= 1e-3 * scale, name
+
+    tangents = {name: torch.zeros_like(p) for name, p in weights.items()}
+    tangents['stages.0.0.pwconv2.weight'] += 1
+    _, derivative = jvp(lambda weights: loss(weights, x[1]), (weights,), (tangents,))
+    assert derivative == pytest.approx(p_sum(model, 'stages.0.0.pwconv2.weight'), rel=1e-3)
+    with torch.no_grad():
+        assert_maps_close(
+            vmap(lambda image: model(image[None]))(x)[3][:, 0][None], model(x)[3][None]
+        )
+
+
+def p_sum(model, name):
+    return model.get_parameter(name).grad.sum().item()
+
+
+@families
+def test_fake_tensors_leave_no_trace(arch, x):
+    model = randomize(EdgeNeXt(arch))
+    expected = model(x)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        maps = model(mode.from_tensor(x))
+    assert [m.shape for m in maps] == [m.shape for m in expected]
+    assert_maps_close(copy.deepcopy(model)(x), expected)
+
+
+@families
+def test_counts_operations_without_gradients(arch, x):
+    model = EdgeNeXt(arch).eval()
+    counts = []
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients), FlopCounterMode(display=False) as counter:
+            model(x)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
+@families
+@pytest.mark.skipif(TORCH < (2, 6), reason='PyTorch before 2.6 has no Dim.AUTO')
+@pytest.mark.parametrize('named', [False, True])
+def test_export(arch, named, x):
+    """For all batches and sizes, in the operations of the modules."""
+    model = randomize(EdgeNeXt(arch))
+    if named:
+        dims = {
+            i: torch.export.Dim(n, max=1024) for i, n in ((0, 'batch'), (2, 'height'), (3, 'width'))
+        }
+    else:
+        dims = {i: torch.export.Dim.AUTO for i in (0, 2, 3)}
+    program = torch.export.export(model, (x,), dynamic_shapes=(dims,))
+    for shape in ((1, 3, 64, 64), (3, 3, 70, 133)):
+        images = torch.randn(shape)
+        assert_maps_close(program.module()(images), model(images))
+    names = [node.target.__name__ for node in program.graph.nodes if node.op == 'call_function']
+    norms = [m for m in model.modules() if isinstance(m, LayerNorm2d)]
+    assert names.count('layer_norm.default') == len(norms)
+    assert names.count('linear.default') == len(linears(model))
+
+
+@pytest.mark.skipif(TORCH < (2, 6), reason='torch.export as it is now')
+def test_exported_graph_is_no_larger_than_timms():
+    x = torch.randn(2, 3, 64, 64)
+    peer = timm.create_model('edgenext_xx_small', num_classes=0, features_only=True).eval()
+    ours, theirs = (
+        len(torch.export.export(model.eval(), (x,)).graph.nodes)
+        for model in (EdgeNeXt('xx_small'), peer)
+    )
+    assert ours <= 1.05 * theirs
+
+
+@pytest.mark.parametrize('act', [nn.ReLU(), nn.SiLU(), nn.GELU('tanh'), nn.Hardswish()])
+def test_other_activations(act):
+    model = randomize(EdgeNeXt(TINY))
+    block = model.stages[0][0]
+    assert isinstance(block, ConvEncoder)
+    block.act = act
+    x = torch.randn(1, 8, 16, 16)
+    tokens = block.norm(block.dwconv(x)).permute(0, 2, 3, 1)
+    y = act(tokens @ block.pwconv1.weight.t() + block.pwconv1.bias)
+    y = block.gamma * (y @ block.pwconv2.weight.t() + block.pwconv2.bias)
+    expected = x + y.permute(0, 3, 1, 2)
+    assert_maps_close([block(x)], [expected])
+    with torch.no_grad():
+        assert_maps_close([block(x)], [expected])
+
+
+@pytest.mark.skipif(TORCH < (2, 3), reason='PyTorch before 2.3 has no float16 autocast on the CPU')
+@families
+def test_float16_keeps_the_layer_scale(arch, x):
+    """At its first value, with the loss scale that PyTorch's GradScaler starts with."""
+    torch.manual_seed(0)
+    model = EdgeNeXt(arch).train()
+    model.init_weights()
+    gradients = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast('cpu', torch.float16, enabled=enabled):
+            maps = model(x)
+        loss = sum(F.cross_entropy(m.float().mean((2, 3)), torch.tensor([1, 2])) for m in maps)
+        (2**16 * loss).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, expected in gradients[0].items():
+        error = (gradients[1][name] - expected).norm() / expected.norm()
+        assert error < 0.02, (name, error)
