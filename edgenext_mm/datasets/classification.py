@@ -11,6 +11,7 @@ from mmpretrain.datasets import RandomResizedCrop
 from ..errors import InputError
 from ..registry import DATASETS, TRANSFORMS
 from .checks import CheckedDataset, require_file, require_folder
+from .image_size import image_size
 
 
 class _CheckedClsDataset(CheckedDataset):
@@ -92,12 +93,13 @@ class MultiScaleRandomResizedCrop(RandomResizedCrop):
         kwargs: the other arguments of RandomResizedCrop but ``scale``.
 
     Raises:
-        InputError: in use, if the samples come from another batch sampler.
+        InputError: in use, if the samples come from another batch sampler, or by way of a dataset
+            that does not load them one by one.
 
     Example:
         >>> import numpy as np
         >>> crop = MultiScaleRandomResizedCrop(interpolation='bicubic')
-        >>> crop(dict(img=np.zeros((90, 120, 3), np.uint8), sample_idx=7))
+        >>> crop(dict(img=np.zeros((90, 120, 3), np.uint8)))
         Traceback (most recent call last):
         edgenext_mm.errors.InputError: MultiScaleRandomResizedCrop needs batch_sampler=dict(...
     """
@@ -107,11 +109,12 @@ class MultiScaleRandomResizedCrop(RandomResizedCrop):
 
     def transform(self, results: dict) -> dict:
         """Crop and resize the image; see mmpretrain's transform for the keys."""
-        size = getattr(results['sample_idx'], 'size', None)
+        size = image_size()
         if size is None:
             raise InputError(
                 'MultiScaleRandomResizedCrop needs batch_sampler=dict('
-                "type='edgenext_mm.MultiScaleBatchSampler') in the dataloader; without one, take "
+                "type='edgenext_mm.MultiScaleBatchSampler') in the dataloader, and datasets that "
+                'load sample by sample, unlike a torch.utils.data.Subset of another; without, take '
                 'RandomResizedCrop'
             )
         self.scale = (size, size)

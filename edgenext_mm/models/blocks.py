@@ -12,8 +12,15 @@ from mmcv.cnn.bricks import DropPath
 from torch.utils.checkpoint import checkpoint
 
 from .fold import fold_norm, fold_scale
-from .ops import Pointwise, can_fuse, compiles_for_training, recomputed, to_map, to_tokens
-
+from .ops import (
+    Pointwise,
+    can_fuse,
+    casts_to_float16,
+    compiles_for_training,
+    recomputed,
+    to_map,
+    to_tokens,
+)
 
 PIECE = 2**22
 """Values of the widest tensor of a block that inference has at a time, if images are that small.
@@ -123,6 +130,11 @@ class CrossCovarianceAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map tokens (N, H, W, dim) to tokens of the same shape."""
+        if casts_to_float16(x):
+            # Behind the layer scale, which starts at 1e-6, all gradients of the attention would be
+            # under the numbers of float16.
+            with torch.autocast(x.device.type, enabled=False):
+                return self.forward(x.float())
         qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
         q, k, v = qkv.transpose(1, 3).unbind(dim=2)  # (N, heads, H * W, dim / heads) each
         attn = _normalized(q).transpose(-2, -1) @ _normalized(k)
@@ -131,13 +143,14 @@ class CrossCovarianceAttention(nn.Module):
         return self.proj(out.transpose(1, 2).reshape(x.shape))
 
 
+@torch.fx.wrap  # which cannot trace a choice by type
 def _normalized(x: torch.Tensor) -> torch.Tensor:
     """Divide (N, heads, H * W, channels) by the norms along the tokens, as F.normalize does.
 
     F.normalize goes over the tokens of one channel after the other, which takes three times as long
-    as the sum of the squares. float16 could not hold the sums.
+    as the sum of the squares.
     """
-    if x.dtype in (torch.float16, torch.bfloat16):
+    if x.dtype in (torch.float16, torch.bfloat16):  # which cannot hold the sums
         return _normalized(x.float()).to(x.dtype)
     return x / x.square().sum(dim=2, keepdim=True).clamp(min=1e-24).sqrt()
 

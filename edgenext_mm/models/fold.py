@@ -4,16 +4,16 @@ import torch
 import torch.nn as nn
 
 
-def fold_norm(norm, layer):
+def fold_norm(norm: nn.LayerNorm | nn.BatchNorm2d, layer: nn.Linear | nn.Conv2d) -> nn.Module:
     """Move what a norm does to its channels, one by one, into the layer after it.
 
     Args:
-        norm (nn.LayerNorm | nn.BatchNorm2d): the norm.
-        layer (nn.Linear | nn.Conv2d): the layer, changed in place; without padding.
+        norm: the norm.
+        layer: the layer, changed in place; without padding.
 
     Returns:
-        nn.Module: what is left of the norm: LayerNorm that scales by 1 and shifts by 0, which
-        PyTorch computes faster than without parameters; of BatchNorm, nothing.
+        What is left of the norm: LayerNorm that scales by 1 and shifts by 0, which PyTorch computes
+        faster than without parameters; of BatchNorm, nothing.
     """
     if isinstance(norm, nn.LayerNorm):
         scale, shift = norm.weight, norm.bias
@@ -30,7 +30,7 @@ def fold_norm(norm, layer):
     return left
 
 
-def fold_scale(linear, scale):
+def fold_scale(linear: nn.Linear, scale: torch.Tensor | None) -> None:
     """Multiply the output of a linear layer, channel by channel, in place; nothing if None."""
     if scale is not None:
         linear.weight = _frozen(scale[:, None] * linear.weight)

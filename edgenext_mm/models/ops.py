@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -50,13 +51,24 @@ def compiles_for_training() -> bool:
     return is_compiling() and torch.is_grad_enabled() and not _is_exporting()
 
 
+def casts_to_float16(x: torch.Tensor) -> bool:
+    """Tell whether automatic mixed precision in float16 is on, for the device of a tensor."""
+    if torch.is_autocast_cpu_enabled() and x.is_cpu:
+        return torch.get_autocast_cpu_dtype() == torch.float16
+    return (
+        torch.is_autocast_enabled()
+        and x.is_cuda
+        and torch.get_autocast_gpu_dtype() == torch.float16
+    )
+
+
 class _LinearType(type(nn.Linear)):
     """Makes a class equal to nn.Linear: torch.ao.quantization looks for that type exactly."""
 
-    def __eq__(cls, other):
+    def __eq__(cls, other: object) -> bool:
         return other is nn.Linear or cls is other
 
-    def __hash__(cls):
+    def __hash__(cls) -> int:
         return hash(nn.Linear)
 
 
@@ -112,7 +124,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
         self._packed = None
         super()._load_from_state_dict(*args)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_packed': None}  # which cannot be copied
 
 
