@@ -4,6 +4,8 @@ Maps and tokens are those of :mod:`~edgenext_mm.models.ops`.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -22,6 +24,7 @@ from .ops import (
     to_tokens,
 )
 
+Layer = type[nn.Module]
 PIECE = 2**22
 """Values of the widest tensor of a block that inference has at a time, if images are that small.
 
@@ -55,22 +58,17 @@ class Downsample(nn.Conv2d):
     pixels that the strided form would have seen from its place.
 
     Args:
-        in_channels: channels of the map.
-        out_channels: channels of the result.
+        in_dim: channels of the map.
+        dim: channels of the result.
         stride: 2, or 1 for the a-trous form.
         dilation: how many times finer the input map is than in a network of output stride 32.
         bias: whether the convolution has a bias.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 2,
-        dilation: int = 1,
-        bias: bool = True,
+        self, in_dim: int, dim: int, stride: int = 2, dilation: int = 1, bias: bool = True
     ) -> None:
-        super().__init__(in_channels, out_channels, 2, stride, dilation=dilation, bias=bias)
+        super().__init__(in_dim, dim, 2, stride, dilation=dilation, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride == (1, 1):
@@ -169,12 +167,7 @@ class _Encoder(nn.Module):
     expansion = 4
 
     def __init__(
-        self,
-        dim: int,
-        norm: type[nn.Module],
-        act: type[nn.Module],
-        layer_scale: float,
-        drop_path: float,
+        self, dim: int, norm: Layer, act: Layer, layer_scale: float, drop_path: float
     ) -> None:
         super().__init__()
         self.layer_scale = layer_scale
@@ -200,7 +193,7 @@ class _Encoder(nn.Module):
 
     def _mlp(self, x: torch.Tensor) -> torch.Tensor:
         x = to_tokens(self.norm(x))
-        if can_fuse(self.pwconv1, self.act, x):
+        if can_fuse(x, self.pwconv1, self.act, self.pwconv2):
             pieces = x.split(max(1, PIECE // (x[0].numel() * self.expansion)))
             y = [self.pwconv2(self.pwconv1(piece, self.act)) for piece in pieces]
             return torch.cat(y) if len(y) > 1 else y[0]
@@ -219,29 +212,15 @@ class ConvEncoder(_Encoder):
     """A large depth-wise convolution, then the channel MLP (paper, section 3.1).
 
     Args:
-        dim: channels of the map.
-        kernel_size: of the depth-wise convolution.
-        dilation: of the depth-wise convolution.
-        bias: whether the depth-wise convolution has a bias.
-        in_dim: channels of the map that comes in. If they are not ``dim``, the block starts
-            a stage, and its shortcut starts after the convolution. Defaults to ``dim``.
-        stride: of the depth-wise convolution.
+        dwconv: the convolution. If it changes the number of channels, the block starts a stage, and
+            its shortcut starts after the convolution.
         kwargs: ``norm``, ``act``, ``layer_scale`` and ``drop_path`` of the MLP.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        kernel_size: int,
-        dilation: int,
-        bias: bool,
-        in_dim: int | None = None,
-        stride: int = 1,
-        **kwargs,
-    ) -> None:
-        super().__init__(dim, **kwargs)
-        self.starts_stage = in_dim not in (None, dim)
-        self.dwconv = _depthwise(in_dim or dim, dim, kernel_size, dilation, bias, stride)
+    def __init__(self, dwconv: nn.Conv2d, **kwargs: Any) -> None:
+        super().__init__(dwconv.out_channels, **kwargs)
+        self.starts_stage = dwconv.in_channels != dwconv.out_channels
+        self.dwconv = dwconv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.dwconv(x)
@@ -255,12 +234,11 @@ class SDTAEncoder(_Encoder):
         dim: channels of the map.
         scales: into how many groups the channels are split.
         num_heads: heads of the cross-covariance attention.
-        dilation: of the depth-wise 3x3 convolutions.
-        bias: whether these have biases.
+        dwconv: makes a depth-wise convolution for a number of channels.
         position: whether a position encoding is added to the tokens.
-        normalized_shortcut: whether the attention's shortcut starts after its norm, as
-            in the ``_bn_hs`` networks, or before it.
-        kwargs: ``norm``, ``act``, ``layer_scale`` and ``drop_path`` of attention and MLP.
+        kwargs: ``norm``, ``act``, ``layer_scale`` and ``drop_path`` of attention and MLP. With
+            BatchNorm, as in the ``_bn_hs`` networks, the attention's shortcut starts after its
+            norm, and with LayerNorm before it.
     """
 
     def __init__(
@@ -268,21 +246,19 @@ class SDTAEncoder(_Encoder):
         dim: int,
         scales: int,
         num_heads: int,
-        dilation: int,
-        bias: bool,
+        dwconv: Callable[[int], nn.Conv2d],
         position: bool,
-        normalized_shortcut: bool,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(dim, **kwargs)
         width = math.ceil(dim / scales)
         self.widths = (width,) * (scales - 1) + (dim - width * (scales - 1),)
-        self.convs = nn.ModuleList(_depthwise(w, w, 3, dilation, bias) for w in self.widths[:-1])
+        self.convs = nn.ModuleList(dwconv(width) for width in self.widths[:-1])
         self.pos_embd = FourierPositionEncoding(dim) if position else None
         self.norm_xca = kwargs['norm'](dim)
         self.gamma_xca = self._new_gamma(dim)
         self.xca = CrossCovarianceAttention(dim, num_heads)
-        self.normalized_shortcut = normalized_shortcut
+        self.normalized_shortcut = isinstance(self.norm_xca, nn.BatchNorm2d)
 
     def fold(self) -> None:
         super().fold()
@@ -332,16 +308,14 @@ class Stage(nn.Sequential):
         return x
 
 
-def _depthwise(
-    in_channels: int, channels: int, kernel_size: int, dilation: int, bias: bool, stride: int = 1
+def depthwise(
+    dim: int,
+    kernel_size: int,
+    dilation: int,
+    bias: bool,
+    in_dim: int | None = None,
+    stride: int = 1,
 ) -> nn.Conv2d:
-    return nn.Conv2d(
-        in_channels,
-        channels,
-        kernel_size,
-        stride,
-        padding=dilation * (kernel_size // 2),
-        dilation=dilation,
-        groups=in_channels,
-        bias=bias,
-    )
+    """Make a depth-wise convolution that, at stride 1, keeps the size of the map."""
+    padding, groups = dilation * (kernel_size // 2), in_dim or dim
+    return nn.Conv2d(groups, dim, kernel_size, stride, padding, dilation, groups, bias)

@@ -46,7 +46,9 @@ class EdgeNeXtHead(LinearClsHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
-        self.norm = nn.BatchNorm2d(in_channels) if bn_hs else nn.LayerNorm(in_channels, eps=1e-6)
+        self.norm: nn.Module = (
+            nn.BatchNorm2d(in_channels) if bn_hs else nn.LayerNorm(in_channels, eps=1e-6)
+        )
         self.bn_hs = bn_hs
         self.deployed = False
 

@@ -1,6 +1,7 @@
 """The EdgeNeXt backbone (arXiv 2206.10589)."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checkpoint.pretrained import init_pretrained
 from ..errors import InputError
 from ..registry import MODELS
-from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder, Stage
+from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder, Stage, depthwise
 from .fold import fold_norm
 from .ops import is_captured, to_map, to_tokens
 
@@ -87,8 +88,8 @@ class EdgeNeXt(BaseModule):
 
     archs = ARCHS
     kernel_sizes = (3, 5, 7, 9)
-    sdta_scales = (None, 2, 3, 4)
-    """Channel groups of the SDTA encoder that ends the stage; None for a stage without one."""
+    sdta_scales = (0, 2, 3, 4)
+    """Channel groups of the SDTA encoder that ends the stage; 0 for a stage without one."""
     position_stage = 1
     """The stage whose SDTA encoder adds a position encoding."""
 
@@ -124,50 +125,40 @@ class EdgeNeXt(BaseModule):
         bn_hs, overlap = settings.get('bn_hs', False), settings.get('overlap', False)
         bias = not bn_hs and not overlap
         norm = nn.BatchNorm2d if bn_hs else LayerNorm2d
-        encoder = dict(
-            norm=norm,
-            act=nn.Hardswish if bn_hs else nn.GELU,
-            layer_scale=layer_scale_init_value,
-        )
+        layers = dict(norm=norm, act=nn.Hardswish if bn_hs else nn.GELU)
         drop_paths = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
 
-        stem = nn.Conv2d(
-            in_channels, dims[0], 9 if overlap else 4, 4, 4 if overlap else 0, bias=bias
-        )
+        kernel_size, padding = (9, 4) if overlap else (4, 0)
+        stem = nn.Conv2d(in_channels, dims[0], kernel_size, 4, padding, bias=bias)
         self.downsample_layers = nn.ModuleList([nn.Sequential(stem, norm(dims[0]))])
         self.stages = nn.ModuleList()
         stride, dilation = 4, 1
         for i, (depth, dim) in enumerate(zip(depths[:built], dims[:built], strict=True)):
-            first = {}  # what is particular to the first block
+            first: dict[str, int] = {}  # what is particular to the convolution of the first block
             if i > 0:
                 step = 2 if stride < output_stride else 1
+                downsample: nn.Module = nn.Identity()
                 if overlap:
                     first = dict(in_dim=dims[i - 1], stride=step, dilation=dilation)
-                    downsample = nn.Identity()
                 else:
                     conv = Downsample(dims[i - 1], dim, step, dilation, bias=bias)
                     downsample = nn.Sequential(norm(dims[i - 1]), conv)
                 self.downsample_layers.append(downsample)
                 stride, dilation = stride * step, dilation * 2 // step
-            blocks = []
+            blocks: list[nn.Module] = []
             for j in range(depth):
-                common = dict(dim=dim, dilation=dilation, drop_path=next(drop_paths), **encoder)
+                mlp = dict(layers, layer_scale=layer_scale_init_value, drop_path=next(drop_paths))
                 if self.sdta_scales[i] and j == depth - 1:
-                    block = SDTAEncoder(
-                        scales=self.sdta_scales[i],
-                        num_heads=settings['num_heads'],
-                        bias=not overlap,
-                        position=i == self.position_stage,
-                        normalized_shortcut=bn_hs,
-                        **common,
+                    dwconv = partial(depthwise, kernel_size=3, dilation=dilation, bias=not overlap)
+                    heads, position = settings['num_heads'], i == self.position_stage
+                    blocks.append(
+                        SDTAEncoder(dim, self.sdta_scales[i], heads, dwconv, position, **mlp)
                     )
                 else:
-                    block = ConvEncoder(
-                        kernel_size=self.kernel_sizes[i],
-                        bias=bias,
-                        **{**common, **(first if j == 0 else {})},
+                    own = dict(dilation=dilation) | (first if j == 0 else {})
+                    blocks.append(
+                        ConvEncoder(depthwise(dim, self.kernel_sizes[i], bias=bias, **own), **mlp)
                     )
-                blocks.append(block)
             self.stages.append(Stage(*blocks, with_cp=with_cp))
         self.out_norms = (
             nn.ModuleDict({str(i): norm(dims[i]) for i in out_indices}) if out_norm else None
@@ -235,9 +226,9 @@ class EdgeNeXt(BaseModule):
             # Dilated ones pad the map with zeros, after the norm.
             if isinstance(downsample, nn.Sequential) and downsample[1].stride != (1, 1):
                 downsample[0] = fold_norm(*downsample)
-        for stage in self.stages:
-            for block in stage:
-                block.fold()
+        for module in self.modules():
+            if isinstance(module, (ConvEncoder, SDTAEncoder)):
+                module.fold()
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'EdgeNeXt':

@@ -1,14 +1,16 @@
 """Layers that take in what is before or after them, for a network that only infers."""
 
+from typing import Any
+
 import torch
 import torch.nn as nn
 
 
-def fold_norm(norm: nn.LayerNorm | nn.BatchNorm2d, layer: nn.Linear | nn.Conv2d) -> nn.Module:
+def fold_norm(norm: Any, layer: nn.Linear | nn.Conv2d) -> nn.Module:
     """Move what a norm does to its channels, one by one, into the layer after it.
 
     Args:
-        norm: the norm.
+        norm: nn.LayerNorm, or nn.BatchNorm2d in evaluation mode.
         layer: the layer, changed in place; without padding.
 
     Returns:
@@ -18,7 +20,7 @@ def fold_norm(norm: nn.LayerNorm | nn.BatchNorm2d, layer: nn.Linear | nn.Conv2d)
     if isinstance(norm, nn.LayerNorm):
         scale, shift = norm.weight, norm.bias
         norm.weight, norm.bias = _frozen(torch.ones_like(scale)), _frozen(torch.zeros_like(shift))
-        left = norm
+        left: nn.Module = norm
     else:
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         shift = norm.bias - scale * norm.running_mean
@@ -37,5 +39,5 @@ def fold_scale(linear: nn.Linear, scale: torch.Tensor | None) -> None:
         linear.bias = _frozen(scale * linear.bias)
 
 
-def _frozen(tensor):
+def _frozen(tensor: torch.Tensor) -> nn.Parameter:
     return nn.Parameter(tensor.detach(), requires_grad=False)

@@ -62,7 +62,7 @@ def casts_to_float16(x: torch.Tensor) -> bool:
     )
 
 
-class _LinearType(type(nn.Linear)):
+class _LinearType(type):
     """Makes a class equal to nn.Linear: torch.ao.quantization looks for that type exactly."""
 
     def __eq__(cls, other: object) -> bool:
@@ -141,29 +141,25 @@ def _convolves_by_onednn(x: torch.Tensor) -> bool:
     return (len(x) >= 16 or torch.get_num_threads() > 1) and (len(x) > 1 or x.numel() > 20480)
 
 
-def _post_op(act: nn.Module | None) -> tuple[str, list, str]:
+def _post_op(act: Any) -> tuple[str, list, str]:
+    """Return what oneDNN calls an activation."""
     if act is None:
         return 'none', [], ''
     return ('hardswish', [], '') if isinstance(act, nn.Hardswish) else ('gelu', [], act.approximate)
 
 
-def can_fuse(layer: nn.Module, act: nn.Module, x: torch.Tensor) -> bool:
-    """Tell whether a layer may return its activated result, since nobody sees what is between.
+def can_fuse(x: torch.Tensor, first: nn.Module, act: nn.Module, second: nn.Module) -> bool:
+    """Tell whether two layers and the activation between them may work on ``x`` as one.
 
-    Args:
-        layer: what is before the activation.
-        act: the activation.
-        x: the input of the layer.
+    They may where nobody sees what is between them: without gradients, and if no hook is attached.
     """
     return not (
         torch.is_grad_enabled()
         or is_captured(x)
-        or type(layer) is not Pointwise
+        or type(first) is not Pointwise
+        or type(second) is not Pointwise
         or type(act) not in _FUSED
-        or layer._forward_hooks
-        or layer._forward_pre_hooks
-        or act._forward_hooks
-        or act._forward_pre_hooks
+        or any(m._forward_hooks or m._forward_pre_hooks for m in (first, act, second))
         or _has_any_global_hook()
     )
 
@@ -193,8 +189,8 @@ def recomputed(act: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
         yield y
 
 
-def _activation(act: nn.Module, x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+def _activation(act: Any, x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
     if isinstance(act, nn.Hardswish):
         return F.hardswish(x, inplace)
-    gelu = torch._C._nn.gelu_ if inplace else F.gelu
+    gelu = torch.ops.aten.gelu_ if inplace else torch.ops.aten.gelu
     return gelu(x, approximate=act.approximate)

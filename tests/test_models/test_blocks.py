@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from golden import assert_maps_close, randomize
 
 from edgenext_mm.deploy import switch_to_deploy
-from edgenext_mm.models import EdgeNeXt
+from edgenext_mm.models import EdgeNeXt, blocks
 from edgenext_mm.models.blocks import ConvEncoder, CrossCovarianceAttention, SDTAEncoder
 
 TINY = dict(depths=(1, 1, 2, 2), dims=(8, 16, 24, 32), num_heads=4)
@@ -91,6 +91,16 @@ def test_gradients(arch, output_stride, with_cp):
     for name, gradient in expected.items():
         scale = max(gradient.abs().max(), 1e-6)
         assert (gradients[name] - gradient).abs().max() <= 1e-4 * scale, name
+
+
+@pytest.mark.parametrize('piece', [1, 50_000, 2**22])
+def test_inference_in_pieces(piece, monkeypatch):
+    """Of one image, of two, and of all three."""
+    monkeypatch.setattr(blocks, 'PIECE', piece)
+    model = randomize(EdgeNeXt(TINY))
+    x = torch.randn(3, 3, 64, 96)
+    with torch.no_grad():
+        assert_maps_close(model(x), plain_forward(model, x))
 
 
 def test_without_gradients_and_in_other_types():

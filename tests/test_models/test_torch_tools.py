@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from edgenext_mm.models import EdgeNeXt
+from edgenext_mm.models import EdgeNeXt, blocks
 from edgenext_mm.models.blocks import ConvEncoder, LayerNorm2d
 from edgenext_mm.models.ops import Pointwise
 
@@ -65,14 +65,16 @@ def test_hooks_see_every_module(arch, x):
     assert_maps_close(runs[1], runs[0])
 
 
-@pytest.mark.parametrize('where', ['everywhere', 'pwconv1', 'act'])
-def test_hooks_of_one_kind(where, x):
-    """One of them is enough to keep the activation apart from the layer before it."""
+@pytest.mark.parametrize('where', ['everywhere', 'pwconv1', 'act', 'pwconv2'])
+def test_hooks_of_one_kind(where, x, monkeypatch):
+    """One of them is enough for the layers to work one by one, on all images at once."""
+    monkeypatch.setattr(blocks, 'PIECE', 1)
     model = randomize(EdgeNeXt(TINY))
     block = model.stages[0][0]
     kept = {}
 
     def keep(module, args, y):
+        assert module not in kept
         kept[module] = args[0], y
 
     if where == 'everywhere':
@@ -82,12 +84,16 @@ def test_hooks_of_one_kind(where, x):
     with torch.no_grad():
         model(x)
     handle.remove()
-    if where != 'act':
-        tokens, hidden = kept[block.pwconv1]
-        assert_maps_close([hidden], [F.linear(tokens, block.pwconv1.weight, block.pwconv1.bias)])
-    if where != 'pwconv1':
-        hidden, activated = kept[block.act]
-        assert_maps_close([activated], [F.gelu(hidden)])
+    for module, (inputs, outputs) in kept.items():
+        if isinstance(module, (Pointwise, nn.GELU)):
+            twin = (
+                F.gelu
+                if isinstance(module, nn.GELU)
+                else partial(F.linear, weight=module.weight, bias=module.bias)
+            )
+            assert len(inputs) == len(outputs) == len(x)
+            assert_maps_close([outputs], [twin(inputs)])
+    assert len(kept) > 10 if where == 'everywhere' else [*kept] == [block.get_submodule(where)]
 
 
 @families
