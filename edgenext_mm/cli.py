@@ -136,7 +136,7 @@ def check_file(path: str) -> str:
     return path
 
 
-def check_checkpoint(checkpoint: str, cfg: Config) -> str:
+def check_checkpoint(checkpoint: str, cfg: 'Config') -> str:
     """Return the path of a checkpoint file, or for a classifier a short name of a published one.
 
     Raises:
