@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: How often an idle OpenMP thread of PyTorch looks for new work before it sleeps. With libgomp's
 #: default of 300000, training is several times slower as soon as another process needs a core:
 #: tools/benchmark_company.py measures it.
-SPIN_COUNT = 10_000
+SPIN_COUNT = 2_500
 
 # The beginnings of warnings that a user can do nothing about.
 _NOISE = (
@@ -77,21 +77,25 @@ def runner_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse_args(parser: argparse.ArgumentParser, spins: bool = False) -> argparse.Namespace:
     """Parse the command line, and prepare the process by :func:`prepare_process`."""
     args = parser.parse_args()
-    prepare_process()
+    prepare_process(spins)
     return args
 
 
-def prepare_process() -> None:
+def prepare_process(spins: bool = False) -> None:
     """Set up OpenMP's threads, and silence what the libraries say about themselves.
 
     To be called before PyTorch is imported, which is when OpenMP reads its settings. What the user
     has set in the environment stays. The log of a Runner, errors, and warnings but those that
     nobody can act on are shown as ever.
+
+    Args:
+        spins: leave idle threads as OpenMP has them, for a benchmark that is alone on the machine.
     """
-    if not any(name == 'OMP_WAIT_POLICY' or name.startswith('KMP_') for name in os.environ):
+    own = any(name == 'OMP_WAIT_POLICY' or name.startswith('KMP_') for name in os.environ)
+    if not spins and not own:
         os.environ.setdefault('GOMP_SPINCOUNT', str(SPIN_COUNT))
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # each start of PyTorch's profiler
     for message in _NOISE:

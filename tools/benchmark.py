@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from edgenext_mm.cli import check_file, config_parser, load_config, parse_args, prepare_process
@@ -45,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    args = parse_args(make_parser())
+    args = parse_args(make_parser(), spins=True)
 
     from edgenext_mm.analysis.benchmark import benchmark, table
 
@@ -58,7 +59,7 @@ def main() -> None:
     for batch_size in args.batch_sizes:
         results, peaks = benchmark(
             cfg,
-            prepare_process,
+            partial(prepare_process, spins=True),
             batch_size,
             args.shape,
             args.threads,

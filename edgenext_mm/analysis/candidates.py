@@ -106,15 +106,14 @@ def build_candidates(
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.init_cfg = None
     rivals = _build_peers(cfg, whole, peers)
-    model = MODELS.build(cfg.model if whole else cfg.model.backbone)
-    model.init_weights()
+    model = _build_ours(cfg, whole)
     for module in (model, *(rival.model for rival in rivals)):
         module.train(backward)
     if backward:
         candidates = [Candidate('edgenext_mm', model, model)]
         if with_cp:
-            twin = copy.deepcopy(model)
-            (twin.backbone if whole else twin).with_cp = True
+            cfg.model.backbone.with_cp = True
+            twin = _build_ours(cfg, whole)
             candidates.append(Candidate('edgenext_mm, with_cp', twin, twin))
         return candidates + rivals
     deployed = switch_to_deploy(model, inplace=False)
@@ -128,6 +127,12 @@ def build_candidates(
         ours = Candidate('edgenext_mm, deploy', deployed, deployed)
         candidates += [_compiled(candidate, images) for candidate in (ours, *rivals)]
     return candidates + rivals
+
+
+def _build_ours(cfg: Config, whole: bool) -> nn.Module:
+    model = MODELS.build(cfg.model if whole else cfg.model.backbone)
+    model.init_weights()
+    return model
 
 
 def _build_peers(cfg: Config, whole: bool, peers: Sequence[str]) -> list[Candidate]:

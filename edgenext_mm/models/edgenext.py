@@ -16,9 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..checkpoint.pretrained import init_pretrained
 from ..errors import InputError
 from ..registry import MODELS
-from .blocks import ConvEncoder, Downsample, LayerNorm2d, SDTAEncoder, Stage, depthwise
+from .blocks import ConvEncoder, Downsample, SDTAEncoder, Stage, depthwise
 from .fold import fold_norm
-from .ops import is_captured, to_map, to_tokens
+from .ops import LayerNorm2d, is_captured, to_map, to_tokens
 
 _XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
 _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
@@ -201,7 +201,8 @@ class EdgeNeXt(BaseModule):
         for i, (downsample, stage) in enumerate(
             zip(self.downsample_layers, self.stages, strict=True)
         ):
-            x = stage(downsample(x))
+            x = downsample(x)
+            x = stage(x)
             if i in self.out_indices:
                 outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
         return tuple(outs)

@@ -46,11 +46,6 @@ def is_captured(x: torch.Tensor) -> bool:
     )
 
 
-def compiles_for_training() -> bool:
-    """Tell whether torch.compile records a forward pass that has a backward pass."""
-    return is_compiling() and torch.is_grad_enabled() and not _is_exporting()
-
-
 def casts_to_float16(x: torch.Tensor) -> bool:
     """Tell whether automatic mixed precision in float16 is on, for the device of a tensor."""
     if torch.is_autocast_cpu_enabled() and x.is_cpu:
@@ -60,6 +55,24 @@ def casts_to_float16(x: torch.Tensor) -> bool:
         and x.is_cuda
         and torch.get_autocast_gpu_dtype() == torch.float16
     )
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels of a map, eps 1e-6."""
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__(num_channels, eps=1e-6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if is_compiling() and torch.is_grad_enabled() and not _is_exporting():
+            # With other image sizes, Inductor specializes on the size, or fails (PyTorch issue
+            # 185510), if a four-dimensional view is what the backward pass needs.
+            tokens = to_tokens(x).flatten(1, 2)
+            tokens = F.layer_norm(tokens, self.normalized_shape, eps=self.eps)
+            out = tokens.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+            out = out * self.weight[:, None, None] + self.bias[:, None, None]
+            return out.to(tokens.dtype)  # that of autocast
+        return to_map(super().forward(to_tokens(x)))
 
 
 class _LinearType(type):
@@ -165,17 +178,19 @@ def can_fuse(x: torch.Tensor, first: nn.Module, act: nn.Module, second: nn.Modul
 
 
 @contextmanager
-def recomputed(act: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Give the activation of ``x`` to layers that compute it again for their backward pass.
+def recomputed(module: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Give ``module(x)`` to layers that compute it again for their backward pass, from ``x``.
 
-    They would keep it otherwise, as the largest tensor of a block. Inside of checkpointing and the
-    like, which save more, and with activations but GELU and Hardswish, they do keep it.
+    They would keep it otherwise: what comes out of an activation is the largest tensor of a block.
+    They do keep it inside of checkpointing and the like, which save more, and if the module is
+    neither LayerNorm2d, nor GELU, nor Hardswish.
     """
-    if not torch.is_grad_enabled() or is_captured(x) or type(act) not in _FUSED or _outer_hooks(0):
-        yield act(x)
+    cheap = type(module) in (*_FUSED, LayerNorm2d)
+    if not torch.is_grad_enabled() or is_captured(x) or not cheap or _outer_hooks(0):
+        yield module(x)
         return
-    y, x = act(x), x.detach()
-    place = y.data_ptr(), y.numel()
+    y, x = module(x), x.detach()
+    place, dtype = (y.data_ptr(), y.numel()), y.dtype
 
     def pack(saved):
         is_y = (saved.data_ptr(), saved.numel()) == place
@@ -183,10 +198,18 @@ def recomputed(act: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
 
     def unpack(packed):
         is_y = isinstance(packed, tuple)
-        return _activation(act, x).as_strided(*packed) if is_y else packed
+        return _again(module, x).to(dtype).as_strided(*packed) if is_y else packed
 
     with saved_tensors_hooks(pack, unpack):
         yield y
+
+
+def _again(module: Any, x: torch.Tensor) -> torch.Tensor:
+    """Compute ``module(x)`` again, without its hooks."""
+    if isinstance(module, LayerNorm2d):
+        shape, weight, bias = module.normalized_shape, module.weight, module.bias
+        return to_map(F.layer_norm(to_tokens(x), shape, weight, bias, module.eps))
+    return _activation(module, x)
 
 
 def _activation(act: Any, x: torch.Tensor, inplace: bool = False) -> torch.Tensor:

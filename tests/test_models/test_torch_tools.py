@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from edgenext_mm.models import EdgeNeXt, blocks
-from edgenext_mm.models.blocks import ConvEncoder, LayerNorm2d
-from edgenext_mm.models.ops import Pointwise
+from edgenext_mm.models.blocks import ConvEncoder
+from edgenext_mm.models.ops import LayerNorm2d, Pointwise
 
 TINY = dict(depths=(1, 2, 2, 2), dims=(8, 16, 24, 32), num_heads=4)
 FAMILIES = [TINY, dict(TINY, bn_hs=True), dict(TINY, dims=(8, 16, 32, 64), overlap=True)]
