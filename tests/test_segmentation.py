@@ -20,7 +20,7 @@ from edgenext_mm.analysis.logs import read_scalars
 
 DEMO = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 README = ROOT / 'README.md'
-ITERATIONS = 250
+ITERATIONS = 400
 TRAIN_LIST = 'ImageSets/Segmentation/train.txt'
 
 
@@ -29,7 +29,9 @@ def trained(tmp_path_factory, demo_data):
     """A work directory of the demo's config, trained and validated on 32 images."""
     work_dir = tmp_path_factory.mktemp('trained')
     settings = {
-        'train_dataloader.batch_size': 4,
+        # Quarters of the demo's crops.
+        'train_dataloader.dataset.pipeline.3.crop_size': (128, 128),
+        'model.data_preprocessor.size': (128, 128),
         'train_cfg.max_iters': ITERATIONS,
         'param_scheduler.1.T_max': ITERATIONS,
         'train_cfg.val_interval': ITERATIONS,
