@@ -264,4 +264,4 @@ def test_bad_command_lines(run_tool, arguments, message):
 def test_prints_complexity(run_tool, capsys):
     run_tool('get_complexity.py', CONFIGS / 'ssdlite_edgenext_small_coco.py', '--shape', 320, 320)
     rows = [line.strip('| ').split(' | ') for line in capsys.readouterr().out.splitlines()]
-    assert rows[-1] == ['model', '6.293', '2.134']
+    assert rows[-1] == ['model', '6.293', '2.144']
