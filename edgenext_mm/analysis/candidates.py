@@ -113,8 +113,9 @@ def build_candidates(
     if backward:
         candidates = [Candidate('edgenext_mm', model, model)]
         if with_cp:
-            twin = copy.deepcopy(model)
-            (twin.backbone if whole else twin).with_cp = True
+            cfg.model.backbone.with_cp = True
+            twin = MODELS.build(cfg.model if whole else cfg.model.backbone)
+            twin.load_state_dict(model.state_dict())
             candidates.append(Candidate('edgenext_mm, with_cp', twin, twin))
         return candidates + rivals
     deployed = switch_to_deploy(model, inplace=False)
