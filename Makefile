@@ -4,9 +4,10 @@ DEMO_SEG := configs/segmentation/deeplabv3_edgenext_xx_small_demo.py
 DEMO_CLS := configs/classification/edgenext_xx_small_demo.py
 
 # How the tests run: make test ARGS='tests/test_datasets -k image' WORKERS=4
-# A test file stays in one of the worker processes, so that its fixtures are built once.
+# A test file stays in one of the worker processes, so that its fixtures are built once; the order
+# of the files is that of tests/conftest.py.
 WORKERS ?= 2
-PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
+PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: demo demo-seg demo-cls test test-fast test-upstream lint
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.utils import ManagerMixin
 
 from edgenext_mm.datasets.demo import make_demo_data
 
@@ -22,18 +23,51 @@ def demo_data(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope='session', autouse=True)
+def quick_runners():
+    """Runners of this process leave out what takes them seconds and no test looks at.
+
+    That is to format the config, three times, and to ask compilers for their versions.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
+        patch.setattr('mmengine.runner.runner.collect_env', dict)
+        yield
+
+
 @pytest.fixture
 def run_tool(monkeypatch, tmp_path, demo_data):
     """Run a tool of the repository in this process, as from a command line in an empty folder."""
 
     def run(name, *args, data_root=demo_data):
-        monkeypatch.chdir(tmp_path)
-        for variable, value in data_roots(data_root).items():
-            monkeypatch.setenv(variable, value)
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        return runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+        return run_here(monkeypatch, name, *args, cwd=tmp_path, data_root=data_root)
 
     return run
+
+
+def run_here(patch, name, *args, cwd, data_root):
+    """Run a tool in this process; for a fixture that lives longer than one test."""
+    # A Runner would write to the logger, the visualizer and the message hub of the one before.
+    managed = [ManagerMixin]
+    for cls in managed:
+        cls._instance_dict.clear()
+        managed += cls.__subclasses__()
+    patch.chdir(cwd)
+    for variable, value in data_roots(data_root).items():
+        patch.setenv(variable, value)
+    patch.setattr(sys, 'argv', [name, *map(str, args)])
+    return runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+
+
+def options(settings):
+    """Return the command line's options for settings of a config."""
+    return '--cfg-options', *(f'{key}={value}' for key, value in settings.items())
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the files that take longest, for the workers to end at the same time."""
+    slow = [item.path for item in items if item.get_closest_marker('slow')]
+    items.sort(key=lambda item: -slow.count(item.path))
 
 
 def data_roots(folder):

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import CLS_CONFIGS, CONFIGS, ROOT, start_process
+from conftest import CLS_CONFIGS, CONFIGS, run_here
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, DefaultScope
@@ -33,50 +33,42 @@ def data(tmp_path_factory):
     return root
 
 
-def run(tool, *arguments, cwd, data):
-    process = start_process('python', ROOT / 'tools' / tool, *arguments, cwd=cwd, data_root=data)
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
-    return output
-
-
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, data):
     """A work directory of the demo's config after two epochs."""
     work_dir = tmp_path_factory.mktemp('trained')
     options = ['max_epochs=2', 'train_cfg.max_epochs=2', 'param_scheduler.1.T_max=2']
     options += ['train_dataloader.batch_size=8', 'randomness.seed=0']
-    run(
-        *('train.py', DEMO, f'--work-dir={work_dir}', '--cfg-options', *options),
-        cwd=work_dir,
-        data=data,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        command = ('train.py', DEMO, f'--work-dir={work_dir}', '--cfg-options', *options)
+        run_here(patch, *command, cwd=work_dir, data_root=data)
     return work_dir
 
 
 @pytest.fixture(scope='module')
 def weights(trained):
-    """The weights alone, which PyTorch before 2.4 reads as well."""
+    """The weights alone, without what a training run adds."""
     content = torch.load(trained / 'epoch_2.pth', weights_only=False)
     torch.save(content['state_dict'], trained / 'weights.pth')
     return trained / 'weights.pth'
 
 
+@pytest.mark.slow
 def test_learns(trained):
     _, val = read_scalars(trained)
     assert list(val) == [1, 2] and val[2]['accuracy/top1'] > 2 * CHANCE
 
 
-def test_evaluates_by_short_name(trained, weights, data, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_evaluates_by_short_name(run_tool, trained, weights, data, tmp_path, monkeypatch):
     """The checkpoint under the reference's names, in a folder without network."""
     monkeypatch.setenv('EDGENEXT_CHECKPOINT_DIR', str(tmp_path))
     convert(str(weights), str(tmp_path / 'edgenext_xx_small.pth'), 'reference')
     work_dir = tmp_path / 'work_dir'
     pictures = tmp_path / 'pictures'
-    run(
+    run_tool(
         *('test.py', DEMO, 'edgenext://xx_small', '--work-dir', work_dir, '--show-dir', pictures),
-        cwd=tmp_path,
-        data=data,
+        data_root=data,
     )
     (result,) = work_dir.glob('*/*.json')
     accuracy = read_scalars(trained)[1][2]['accuracy/top1']
@@ -85,6 +77,7 @@ def test_evaluates_by_short_name(trained, weights, data, tmp_path, monkeypatch):
     assert len(list(pictures.iterdir())) == len(drawn)
 
 
+@pytest.mark.slow
 def test_inferencer(trained, data):
     lines = (data / 'imagenet/meta/train.txt').read_text().splitlines()[:200]
     paths, labels = zip(*(line.rsplit(' ', 1) for line in lines), strict=True)
@@ -99,7 +92,8 @@ def test_inferencer(trained, data):
     assert results[0]['pred_class'] in inferencer.classes
 
 
-def test_learns_from_teacher(weights, data, tmp_path):
+@pytest.mark.slow
+def test_learns_from_teacher(run_tool, weights, data, tmp_path):
     """USI's config, with the trained network as the teacher, through the runner."""
     config = tmp_path / 'usi.py'
     config.write_text(
@@ -138,23 +132,23 @@ train_cfg = dict(max_epochs=1)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None))
 """
     )
-    run('train.py', config, f'--work-dir={tmp_path}/work', cwd=tmp_path, data=data)
+    run_tool('train.py', config, f'--work-dir={tmp_path}/work', data_root=data)
     losses = [row['loss_distill'] for row in read_scalars(tmp_path / 'work')[0].values()]
     assert len(losses) == 4 and min(losses) > 0
     saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)['state_dict']
     assert not any('teacher' in key for key in saved)
 
 
-def test_evaluates_files_of_others(trained, weights, data, tmp_path):
+@pytest.mark.slow
+def test_evaluates_files_of_others(run_tool, trained, weights, data, tmp_path):
     """The averaged weights of a training checkpoint of timm, with augmented tests."""
     convert(str(weights), str(tmp_path / 'timm.pth'), 'timm')
     state = torch.load(tmp_path / 'timm.pth')
     noise = {key: torch.randn_like(value) for key, value in state.items()}
     torch.save({'state_dict': noise, 'state_dict_ema': state}, tmp_path / 'timm.pth')
-    run(
+    run_tool(
         *('test.py', DEMO, tmp_path / 'timm.pth', '--work-dir', tmp_path / 'work', '--tta'),
-        cwd=tmp_path,
-        data=data,
+        data_root=data,
     )
     (result,) = (tmp_path / 'work').glob('*/*.json')
     accuracy = read_scalars(trained)[1][2]['accuracy/top1']

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SEG_CONFIGS, start_process
+from conftest import ROOT, SEG_CONFIGS, options, run_here
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
@@ -20,7 +20,7 @@ from edgenext_mm.analysis.logs import read_scalars
 
 DEMO = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 README = ROOT / 'README.md'
-ITERATIONS = 250
+ITERATIONS = 400
 TRAIN_LIST = 'ImageSets/Segmentation/train.txt'
 
 
@@ -28,17 +28,20 @@ TRAIN_LIST = 'ImageSets/Segmentation/train.txt'
 def trained(tmp_path_factory, demo_data):
     """A work directory of the demo's config, trained and validated on 32 images."""
     work_dir = tmp_path_factory.mktemp('trained')
-    process = start_process(
-        *('python', ROOT / 'tools/train.py', DEMO, f'--work-dir={work_dir}', '--cfg-options'),
-        *(f'train_cfg.max_iters={ITERATIONS}', f'param_scheduler.1.T_max={ITERATIONS}'),
-        *(f'train_cfg.val_interval={ITERATIONS}', f'val_dataloader.dataset.ann_file={TRAIN_LIST}'),
-        f'default_hooks.checkpoint.interval={ITERATIONS}',
-        'randomness.seed=0',
-        cwd=work_dir,
-        data_root=demo_data,
-    )
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
+    settings = {
+        # Quarters of the demo's crops.
+        'train_dataloader.dataset.pipeline.3.crop_size': (128, 128),
+        'model.data_preprocessor.size': (128, 128),
+        'train_cfg.max_iters': ITERATIONS,
+        'param_scheduler.1.T_max': ITERATIONS,
+        'train_cfg.val_interval': ITERATIONS,
+        'val_dataloader.dataset.ann_file': TRAIN_LIST,
+        'default_hooks.checkpoint.interval': ITERATIONS,
+        'randomness.seed': 0,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        command = ('train.py', DEMO, f'--work-dir={work_dir}', *options(settings))
+        run_here(patch, *command, cwd=work_dir, data_root=demo_data)
     return work_dir
 
 
@@ -68,23 +71,20 @@ def mean_iou(predictions, images):
     return 100 * (hits[present] / (hits + misses)[present]).mean()
 
 
+@pytest.mark.slow
 def test_learns(trained):
     train, val = read_scalars(trained)
     assert list(val) == [ITERATIONS] and val[ITERATIONS]['mIoU'] > 50, train
     assert not list(trained.rglob('*.partial'))
 
 
-def test_evaluates_what_training_saved(trained, checkpoint, demo_data, tmp_path):
+@pytest.mark.slow
+def test_evaluates_what_training_saved(run_tool, trained, checkpoint, tmp_path):
     def run(name, *arguments):
         work_dir = tmp_path / name
-        process = start_process(
-            *('python', ROOT / 'tools/test.py', DEMO, checkpoint, f'--work-dir={work_dir}'),
-            *(*arguments, '--cfg-options', f'test_dataloader.dataset.ann_file={TRAIN_LIST}'),
-            cwd=tmp_path,
-            data_root=demo_data,
-        )
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, output
+        settings = {'test_dataloader.dataset.ann_file': TRAIN_LIST}
+        command = ('test.py', DEMO, checkpoint, f'--work-dir={work_dir}')
+        run_tool(*command, *arguments, *options(settings))
         (result,) = work_dir.glob('*/*.json')
         return json.loads(result.read_text())['mIoU']
 
@@ -96,11 +96,13 @@ def test_evaluates_what_training_saved(trained, checkpoint, demo_data, tmp_path)
     assert run('tta', '--tta') > trained_iou - 10
 
 
+@pytest.mark.slow
 def test_plots_curves(run_tool, trained, tmp_path):
     run_tool('plot_curves.py', trained, '--metrics', 'mIoU', '--out', tmp_path / 'curves.png')
     assert cv2.imread(str(tmp_path / 'curves.png')).std() > 5
 
 
+@pytest.mark.slow
 def test_inferencer(checkpoint, images, tmp_path):
     inferencer = MMSegInferencer(str(DEMO), str(checkpoint), device='cpu')
     one = inferencer(str(images[0]))['predictions']
@@ -122,6 +124,7 @@ def test_inferencer(checkpoint, images, tmp_path):
     assert (inferencer(arrays[0])['predictions'] == one).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_inference_model(checkpoint, images):
     model = init_model(str(DEMO), str(checkpoint), device='cpu')
     results = [inference_model(model, str(image)) for image in images]
@@ -133,6 +136,7 @@ def test_inference_model(checkpoint, images):
         assert (result.pred_sem_seg.data[0].numpy() == results[0]).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_readme_segments_an_image(checkpoint, demo_data, monkeypatch, tmp_path):
     lines = re.search(r'```python\n(from mmseg.apis.*?)```', README.read_text(), re.S)[1]
     assert len(lines.split('\n\n')[1].splitlines()) <= 4
@@ -147,6 +151,7 @@ def test_readme_segments_an_image(checkpoint, demo_data, monkeypatch, tmp_path):
     assert list((tmp_path / 'work_dirs/demo_seg/inference/vis').iterdir())
 
 
+@pytest.mark.slow
 def test_papers_config_on_converted_data(run_tool, demo_data, monkeypatch, tmp_path):
     """VOC with SBD's masks and COCO's: drawn scenes take the place of all three."""
     data = shutil.copytree(demo_data, tmp_path / 'data')
@@ -173,16 +178,12 @@ def test_papers_config_on_converted_data(run_tool, demo_data, monkeypatch, tmp_p
     assert coco_part.get_data_info(0)['img_path'] == f'{data}/train2017/{boats[0]}.jpg'
     assert coco_part.get_data_info(0)['seg_map_path'] == f'{data}/voc/train2017/{boats[0]}.png'
 
-    process = start_process(
-        *('python', ROOT / 'tools/train.py', config),
-        *(f'--work-dir={tmp_path}/work', '--cfg-options', 'model.backbone.init_cfg=None'),
-        *('train_dataloader.batch_size=2', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2'),
-        'default_hooks.logger.interval=1',
-        cwd=tmp_path,
+    run_tool(
+        *('train.py', config, f'--work-dir={tmp_path}/work'),
+        *('--cfg-options', 'model.backbone.init_cfg=None', 'train_dataloader.batch_size=2'),
+        *('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.logger.interval=1'),
         data_root=data,
     )
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0, output
     train, val = read_scalars(tmp_path / 'work')
     assert list(train) == [1, 2] and list(val) == [2]
     assert all(np.isfinite(row['loss']) for row in train.values())
@@ -191,6 +192,7 @@ def test_papers_config_on_converted_data(run_tool, demo_data, monkeypatch, tmp_p
     assert max(rates) == pytest.approx(10 * min(rates))
 
 
+@pytest.mark.slow
 def test_backbone_under_another_decoder(demo_data, tmp_path):
     """UPerNet on the four maps."""
     cfg = Config.fromfile(DEMO)
@@ -220,7 +222,7 @@ def test_backbone_under_another_decoder(demo_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'),
+    ('words', 'message'),
     [
         (['model.decode_head.num_classes=3'], r'model\.decode_head has num_classes=3.*7 classes'),
         (['model.decode_head.output_stride=4'], 'output_stride of DeepLabv3Head is 8 or 16, not 4'),
@@ -228,6 +230,6 @@ def test_backbone_under_another_decoder(demo_data, tmp_path):
         (['train_dataloader.dataset.data_root=nowhere'], 'data root nowhere is not a folder'),
     ],
 )
-def test_bad_settings(run_tool, options, message):
+def test_bad_settings(run_tool, words, message):
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):
-        run_tool('train.py', DEMO, '--cfg-options', *options)
+        run_tool('train.py', DEMO, '--cfg-options', *words)

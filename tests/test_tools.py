@@ -28,6 +28,7 @@ def test_answers_before_it_imports(tool, option, status):
     assert not {name.partition('.')[0] for name in names} & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('tool', 'arguments'),
     [

@@ -18,6 +18,7 @@ from .ops import (
     Pointwise,
     can_fuse,
     casts_to_float16,
+    compiles_for_training,
     recomputed,
     to_map,
     to_tokens,
@@ -75,20 +76,25 @@ class FourierPositionEncoding(nn.Module):
     def forward(self, height: int, width: int) -> torch.Tensor:
         """Return the encoding of a map of this size, (1, dim, height, width)."""
         weight = self.token_projection.weight
-        y = _sines(height, self.hidden_dim, self.temperature, weight)[:, None]
-        x = _sines(width, self.hidden_dim, self.temperature, weight)[None]
-        tokens = torch.cat((y.expand(-1, width, -1), x.expand(height, -1, -1)), dim=-1)
-        return self.token_projection(to_map(tokens[None]))
+        y = _sines(height, self.hidden_dim, self.temperature, weight)[:, :, None]
+        x = _sines(width, self.hidden_dim, self.temperature, weight)[:, None]
+        encoding = torch.cat((y.expand(-1, -1, width), x.expand(-1, height, -1)))
+        if compiles_for_training():  # see LayerNorm2d
+            tokens = F.linear(
+                encoding.flatten(1).t(), weight.flatten(1), self.token_projection.bias
+            )
+            return tokens.t().unflatten(1, (height, width))[None]
+        return self.token_projection(encoding[None])
 
 
 @torch.fx.wrap  # which cannot trace torch.arange
 def _sines(size: int, hidden_dim: int, temperature: float, like: torch.Tensor) -> torch.Tensor:
-    """Return the encoding of the positions of an axis, (size, hidden_dim)."""
+    """Return the encoding of the positions of an axis, (hidden_dim, size)."""
     position = torch.arange(1, size + 1, device=like.device, dtype=torch.float32)
     position = 2 * math.pi * position / (position[-1] + 1e-6)
     exponent = torch.arange(0, hidden_dim, 2, device=like.device) / hidden_dim
-    angle = position[:, None] / temperature**exponent
-    return torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1).to(like.dtype)
+    angle = position / temperature ** exponent[:, None]
+    return torch.stack((angle.sin(), angle.cos()), dim=1).flatten(0, 1).to(like.dtype)
 
 
 class CrossCovarianceAttention(nn.Module):
@@ -176,9 +182,12 @@ class _Encoder(nn.Module):
             x = to_tokens(x)
             if can_fuse(x, self.pwconv1, self.act, self.pwconv2):
                 return self._infer_mlp(x)
-            x = self.pwconv1(x)
+            size = x.shape[1:3]
+            # Inductor fails in training as in LayerNorm2d if it sees four dimensions.
+            x = self.pwconv1(x.flatten(1, 2) if compiles_for_training() else x)
         with recomputed(self.act, x) as x:
-            return self.pwconv2(x)
+            x = self.pwconv2(x)
+        return x.unflatten(1, size) if compiles_for_training() else x
 
     def _infer_mlp(self, x: torch.Tensor) -> torch.Tensor:
         images = max(1, PIECE // (x[0].numel() * self.expansion))

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..registry import MODELS
 from .blocks import ConvEncoder, Downsample, SDTAEncoder, Stage, depthwise
 from .fold import fold_norm
-from .ops import LayerNorm2d, is_captured, to_map, to_tokens
+from .ops import LayerNorm2d, is_captured, is_compiling
 
 _XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
 _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
@@ -190,13 +190,10 @@ class EdgeNeXt(BaseModule):
         Raises:
             InputError: if an image is smaller than 32 pixels.
         """
-        if not is_captured(x) and min(x.shape[2:]) < MIN_SIZE:
-            height, width = x.shape[2:]
-            raise InputError(
-                f'EdgeNeXt needs images of at least {MIN_SIZE}x{MIN_SIZE} pixels and got '
-                f'{height}x{width} (height x width): resize or pad them first'
-            )
-        x = to_map(to_tokens(x).contiguous())
+        if not is_captured(x):
+            _check_size(*x.shape[2:])
+        if not is_captured(x) or is_compiling():
+            x = x.contiguous(memory_format=torch.channels_last)  # for speed alone
         outs = []
         for i, (downsample, stage) in enumerate(
             zip(self.downsample_layers, self.stages, strict=True)
@@ -258,6 +255,14 @@ class EdgeNeXt(BaseModule):
         downsampling = self.downsample_layers[1 : self.frozen_stages]
         for module in (*stem, *downsampling, *self.stages[: self.frozen_stages]):
             module.eval().requires_grad_(False)
+
+
+def _check_size(height: int, width: int) -> None:
+    if min(height, width) < MIN_SIZE:
+        raise InputError(
+            f'EdgeNeXt needs images of at least {MIN_SIZE}x{MIN_SIZE} pixels and got '
+            f'{height}x{width} (height x width): resize or pad them first'
+        )
 
 
 def _check_arch(arch):

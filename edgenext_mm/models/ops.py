@@ -46,6 +46,11 @@ def is_captured(x: torch.Tensor) -> bool:
     )
 
 
+def compiles_for_training() -> bool:
+    """Tell whether torch.compile records a forward pass that has a backward pass."""
+    return is_compiling() and torch.is_grad_enabled() and not _is_exporting()
+
+
 def casts_to_float16(x: torch.Tensor) -> bool:
     """Tell whether automatic mixed precision in float16 is on, for the device of a tensor."""
     if torch.is_autocast_cpu_enabled() and x.is_cpu:
@@ -64,7 +69,7 @@ class LayerNorm2d(nn.LayerNorm):
         super().__init__(num_channels, eps=1e-6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if is_compiling() and torch.is_grad_enabled() and not _is_exporting():
+        if compiles_for_training():
             # With other image sizes, Inductor specializes on the size, or fails (PyTorch issue
             # 185510), if a four-dimensional view is what the backward pass needs.
             tokens = to_tokens(x).flatten(1, 2)
@@ -103,7 +108,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
             act: an activation of which :func:`can_fuse` says that the result may have it already.
         """
         if is_captured(x):
-            if is_compiling() and not _is_exporting() and x.is_cpu:
+            if is_compiling() and not (_is_exporting() or torch.is_grad_enabled()) and x.is_cpu:
                 return self._convolve(x)  # which Inductor gives to oneDNN
         elif x.is_cpu and type(self.weight) is nn.Parameter:
             # Beyond the caches, F.linear loses time with a pass for the bias.

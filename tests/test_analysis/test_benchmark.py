@@ -15,6 +15,7 @@ def rows(text):
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
 
 
+@pytest.mark.slow
 def test_compares_backbones(run_tool, tmp_path, capsys):
     config = CLS_CONFIGS / 'edgenext_xx_small_imagenet.py'
     out = tmp_path / 'table.md'
@@ -45,6 +46,7 @@ MODELS.register_module('EdgeNeXt', force=True, module=Marked)
 """
 
 
+@pytest.mark.slow
 def test_compares_checkouts(run_tool, tmp_path, capsys):
     """The other checkout's network has a million more parameters."""
     before = tmp_path / 'before'
@@ -70,6 +72,7 @@ def test_compares_checkouts(run_tool, tmp_path, capsys):
         )
 
 
+@pytest.mark.slow
 def test_compares_detectors(run_tool, capsys):
     config = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
     run_tool(
@@ -81,6 +84,7 @@ def test_compares_detectors(run_tool, capsys):
         run_tool('benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--whole')
 
 
+@pytest.mark.slow
 def test_compares_training(run_tool, capsys):
     config = CLS_CONFIGS / 'edgenext_xx_small_imagenet.py'
     run_tool(

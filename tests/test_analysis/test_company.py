@@ -9,6 +9,7 @@ from edgenext_mm.errors import InputError
 DEMO = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 
 
+@pytest.mark.slow
 def test_trains_alone_and_in_company(run_tool, capsys):
     small = ('train_dataloader.batch_size=1', 'train_dataloader.num_workers=0')
     run_tool(

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, ROOT, SEG_CONFIGS, start_process
+from conftest import CONFIGS, SEG_CONFIGS, options, run_here
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -16,80 +16,90 @@ CONFIG_OF = {
     'detection': CONFIGS / 'ssdlite_edgenext_xx_small_demo.py',
     'segmentation': SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py',
 }
-TINY = """
+# A convolution encoder, an SDTA encoder with position encoding, and the task's own layers.
+TWO_BLOCKS = """
 _base_ = {base!r}
 arch = dict(_delete_=True, depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
-model = dict(backbone=dict(arch=arch), {channels})
+model = dict(backbone=dict(arch=arch, out_indices=(0, 1)))
+train_dataloader = dict(num_workers=0, persistent_workers=False)
 """
-CHANNELS = {
-    'detection': 'neck=dict(in_channels=(16, 24, 32))',
-    'segmentation': 'decode_head=dict(in_channels=32)',
+PARTS = {
+    'detection': """
+model.update(neck=dict(in_channels=(8, 16)))
+train_cfg = dict(max_epochs={epochs}, val_interval=100)
+""",
+    'segmentation': """
+model.update(decode_head=dict(in_channels=16, channels=16))
+train_cfg = dict(max_iters={iterations}, val_interval=100)
+""",
 }
-
+ITERATIONS = 24
 
 compiles = pytest.mark.skipif(
     not hasattr(torch.compiler, 'is_compiling'), reason='PyTorch before 2.3 breaks the graph'
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def train(tmp_path_factory, demo_data):
-    """Return a function that trains and returns the losses of the iterations, and the output.
+    """Return a function that trains and returns the losses of the iterations, and the log.
 
     32 images in batches of 8 are 4 iterations an epoch.
     """
 
-    def run(config, iterations, *arguments, **options):
-        work_dir = tmp_path_factory.mktemp('run')
-        length = {'train_cfg.max_iters': iterations}
-        if 'detection' in str(config):
-            length = {'train_cfg.max_epochs': iterations // 4, 'train_cfg.val_interval': iterations}
-        options = {
-            **length,
+    def run(task, *arguments, **settings):
+        folder = tmp_path_factory.mktemp(task)
+        config = folder / 'config.py'
+        text = TWO_BLOCKS + PARTS[task]
+        length = dict(iterations=ITERATIONS, epochs=ITERATIONS // 4)
+        config.write_text(text.format(base=str(CONFIG_OF[task]), **length))
+        settings |= {
             'randomness.seed': 0,
             'default_hooks.logger.interval': 1,
             'log_processor.window_size': 1,
-            **options,
         }
-        process = start_process(
-            *('python', ROOT / 'tools/train.py', config, f'--work-dir={work_dir}', *arguments),
-            '--cfg-options',
-            *(f'{key}={value}' for key, value in options.items()),
-            cwd=work_dir,
-            data_root=demo_data,
-        )
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, output[-5000:]
+        with pytest.MonkeyPatch.context() as patch:
+            work_dir = folder / 'work'
+            command = ('train.py', config, f'--work-dir={work_dir}', *arguments)
+            run_here(patch, *command, *options(settings), cwd=folder, data_root=demo_data)
         rows, _ = read_scalars(work_dir)
-        assert list(rows) == list(range(1, iterations + 1))
-        return np.array([row['loss'] for row in rows.values()]), output
+        assert list(rows) == list(range(1, ITERATIONS + 1))
+        (log,) = work_dir.glob('*/*.log')
+        return np.array([row['loss'] for row in rows.values()]), log.read_text()
 
     return run
 
 
+@pytest.fixture(scope='module')
+def plain(train):
+    """The losses of plain training by task."""
+    return {task: train(task)[0] for task in CONFIG_OF}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('task', CONFIG_OF)
-def test_mixed_precision(train, task):
-    plain, _ = train(CONFIG_OF[task], 52)
-    mixed, _ = train(CONFIG_OF[task], 52, '--amp')
-    assert not np.array_equal(mixed, plain)  # it is in bfloat16
-    means, plain_means = (losses[:50].reshape(5, 10).mean(1) for losses in (mixed, plain))
+def test_mixed_precision(train, plain, task):
+    mixed, _ = train(task, '--amp')
+    assert not np.array_equal(mixed, plain[task])  # it is in bfloat16
+    means, plain_means = (losses.reshape(-1, 8).mean(1) for losses in (mixed, plain[task]))
     assert means == pytest.approx(plain_means, rel=0.02)
 
 
 @compiles
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('task', 'backend'), [('detection', 'inductor'), ('segmentation', 'aot_eager')]
 )
-def test_compiled(train, task, backend, tmp_path):
-    config = tmp_path / f'{task}.py'
-    config.write_text(TINY.format(base=str(CONFIG_OF[task]), channels=CHANNELS[task]))
-    plain, _ = train(config, 12)
-    options = {'compile': True} if backend == 'inductor' else {'compile.backend': backend}
-    compiled, output = train(config, 12, **options)
+def test_compiled(train, plain, task, backend):
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled, log = train(task, **{'compile.backend': backend})
     # Before small differences of rounding grow.
-    assert compiled == pytest.approx(plain, rel=1e-3)
-    assert 'torch.compile compiles backbone' in output
-    assert 'torch/_dynamo' not in output  # warnings of compiling again and again
+    assert compiled[:12] == pytest.approx(plain[task][:12], rel=1e-3)
+    assert 'torch.compile compiles backbone' in log
+    # One graph a network: it is not compiled again and again.
+    networks = {'detection': 3, 'segmentation': 1}
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] == networks[task]
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,7 @@ def test_compiles_into_one_graph_for_all_sizes(arch):
 
 
 @compiles
+@pytest.mark.slow
 def test_compiled_training():
     """Inductor's one code for all sizes, forward and backward, gives the eager form's gradients."""
     torch.compiler.reset()
