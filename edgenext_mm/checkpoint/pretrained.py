@@ -133,6 +133,7 @@ def fit(
             f'{checkpoint}: {len(unused)} tensors are left out, for which the model has no place '
             f'({_first(unused)})',
             'current',
+            logging.WARNING,
         )
     if kept:
         print_log(
@@ -165,11 +166,14 @@ def find_weights(
     prefixes = _PREFIXES if prefix is None else [f'{prefix.rstrip(".")}.']
     candidates = {prefix: to_our_names(_below(weights, prefix), keys) for prefix in prefixes}
     best = max(candidates, key=lambda prefix: len(candidates[prefix].keys() & keys))
+    if prefix is None and not candidates[best].keys() & keys:
+        best = ''  # so that an error names what is there
     averaged = [wrapper] if wrapper.endswith('_ema') else []
     if best.startswith('ema_') and candidates[best]:
         averaged.append(best)
     for where in averaged:
-        print_log(f'{checkpoint}: taking the averaged weights under {where!r}', 'current')
+        text = f'{checkpoint}: taking the averaged weights under {where!r}'
+        print_log(text, 'current', logging.WARNING)
     return candidates[best]
 
 

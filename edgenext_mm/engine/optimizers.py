@@ -30,7 +30,9 @@ class AdamW(torch.optim.AdamW):
         # Here and not in the constructor, since what comes as an iterator, or with names, is a list
         # of tensors only now.
         group = self.param_groups[-1]
-        chosen = group['fused'] is not None or group['foreach'] or group['differentiable']
+        chosen = (
+            group['fused'] is not None or group['foreach'] is not None or group['differentiable']
+        )
         if not chosen and all(_has_fused_form(p.device, p.dtype) for p in group['params']):
             group['fused'] = True
 

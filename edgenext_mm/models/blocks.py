@@ -75,26 +75,25 @@ class FourierPositionEncoding(nn.Module):
 
     def forward(self, height: int, width: int) -> torch.Tensor:
         """Return the encoding of a map of this size, (1, dim, height, width)."""
-        weight = self.token_projection.weight
-        y = _sines(height, self.hidden_dim, self.temperature, weight)[:, :, None]
-        x = _sines(width, self.hidden_dim, self.temperature, weight)[:, None]
-        encoding = torch.cat((y.expand(-1, -1, width), x.expand(-1, height, -1)))
-        if compiles_for_training():  # see LayerNorm2d
-            tokens = F.linear(
-                encoding.flatten(1).t(), weight.flatten(1), self.token_projection.bias
-            )
-            return tokens.t().unflatten(1, (height, width))[None]
-        return self.token_projection(encoding[None])
+        like = next(self.parameters())
+        y = _sines(height, self.hidden_dim, self.temperature, like)[:, None]
+        x = _sines(width, self.hidden_dim, self.temperature, like)[None]
+        tokens = torch.cat((y.expand(-1, width, -1), x.expand(height, -1, -1)), dim=-1)
+        if compiles_for_training():  # see LayerNorm2d: Inductor fails with the convolution as well
+            layer = self.token_projection
+            tokens = F.linear(tokens.flatten(0, 1), layer.weight.flatten(1), layer.bias)
+            return to_map(tokens.unflatten(0, (height, width))[None])
+        return self.token_projection(to_map(tokens[None]))
 
 
 @torch.fx.wrap  # which cannot trace torch.arange
 def _sines(size: int, hidden_dim: int, temperature: float, like: torch.Tensor) -> torch.Tensor:
-    """Return the encoding of the positions of an axis, (hidden_dim, size)."""
+    """Return the encoding of the positions of an axis, (size, hidden_dim)."""
     position = torch.arange(1, size + 1, device=like.device, dtype=torch.float32)
     position = 2 * math.pi * position / (position[-1] + 1e-6)
     exponent = torch.arange(0, hidden_dim, 2, device=like.device) / hidden_dim
-    angle = position / temperature ** exponent[:, None]
-    return torch.stack((angle.sin(), angle.cos()), dim=1).flatten(0, 1).to(like.dtype)
+    angle = position[:, None] / temperature**exponent
+    return torch.stack((angle.sin(), angle.cos()), dim=2).flatten(1).to(like.dtype)
 
 
 class CrossCovarianceAttention(nn.Module):
@@ -114,7 +113,7 @@ class CrossCovarianceAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map tokens (N, H, W, dim) to tokens of the same shape."""
-        if casts_to_float16(x):
+        if casts_to_float16(x) and self.temperature.dtype == torch.float32:
             # Behind the layer scale, which starts at 1e-6, all gradients of the attention would be
             # under the numbers of float16.
             with torch.autocast(x.device.type, enabled=False):
@@ -182,16 +181,13 @@ class _Encoder(nn.Module):
             x = to_tokens(x)
             if can_fuse(x, self.pwconv1, self.act, self.pwconv2):
                 return self._infer_mlp(x)
-            size = x.shape[1:3]
-            # Inductor fails in training as in LayerNorm2d if it sees four dimensions.
-            x = self.pwconv1(x.flatten(1, 2) if compiles_for_training() else x)
+            x = self.pwconv1(x)
         with recomputed(self.act, x) as x:
-            x = self.pwconv2(x)
-        return x.unflatten(1, size) if compiles_for_training() else x
+            return self.pwconv2(x)
 
     def _infer_mlp(self, x: torch.Tensor) -> torch.Tensor:
-        images = max(1, PIECE // (x[0].numel() * self.expansion))
-        if images >= len(x):
+        images = max(1, PIECE // (x.shape[1:].numel() * self.expansion))
+        if images >= len(x) or not x.is_cpu:
             x = self.pwconv1(x, self.act)
             return self.pwconv2(x)
         y = torch.empty_like(x)

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..registry import MODELS
 from .blocks import ConvEncoder, Downsample, SDTAEncoder, Stage, depthwise
 from .fold import fold_norm
-from .ops import LayerNorm2d, is_captured, is_compiling
+from .ops import LayerNorm2d, Pointwise, is_captured, is_compiling
 
 _XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
 _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
@@ -212,12 +212,21 @@ class EdgeNeXt(BaseModule):
         switched as well.
 
         Raises:
-            InputError: if the backbone is in training mode.
+            InputError: if the backbone is in training mode, or if a linear layer is pruned,
+                reparametrized or replaced.
         """
         if self.training:
             raise InputError('switch_to_deploy is for inference: call eval() on the model first')
         if self.deployed:
             return
+        for name, layer in self.named_modules():
+            if name.endswith(('pwconv1', 'pwconv2', 'qkv', 'proj')) and (
+                type(layer) is not Pointwise or 'weight' not in layer._parameters
+            ):
+                raise InputError(
+                    f'{name} is pruned, reparametrized or replaced: make that permanent before '
+                    'switch_to_deploy'
+                )
         self.deployed = True
         fuse_conv_bn(self.downsample_layers[0])
         for downsample in self.downsample_layers[1:]:

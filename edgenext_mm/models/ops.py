@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.autograd import forward_ad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.module import _has_any_global_hook
 
@@ -21,6 +22,7 @@ from torch.nn.modules.module import _has_any_global_hook
 is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
 _is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
 _outer_hooks = getattr(torch._C._autograd, '_top_saved_tensors_default_hooks', lambda _: None)
+_TORCH_BEFORE_2_4 = not hasattr(torch, 'get_autocast_dtype')
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
 _FUSED = (nn.GELU, nn.Hardswish)
 
@@ -43,6 +45,7 @@ def is_captured(x: torch.Tensor) -> bool:
         or torch.jit.is_tracing()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
     )
 
 
@@ -52,14 +55,24 @@ def compiles_for_training() -> bool:
 
 
 def casts_to_float16(x: torch.Tensor) -> bool:
-    """Tell whether automatic mixed precision in float16 is on, for the device of a tensor."""
-    if torch.is_autocast_cpu_enabled() and x.is_cpu:
-        return torch.get_autocast_cpu_dtype() == torch.float16
+    """Tell whether mixed precision in float16 is on, for a tensor on a CPU or CUDA GPU."""
+    device = next((device for device in ('cpu', 'cuda') if _autocasts(device)), None)
     return (
-        torch.is_autocast_enabled()
-        and x.is_cuda
-        and torch.get_autocast_gpu_dtype() == torch.float16
+        device is not None and x.device.type == device and _autocast_dtype(device) == torch.float16
     )
+
+
+def _autocasts(device: str) -> bool:
+    if _TORCH_BEFORE_2_4:
+        return torch.is_autocast_cpu_enabled() if device == 'cpu' else torch.is_autocast_enabled()
+    return torch.is_autocast_enabled(device)
+
+
+def _autocast_dtype(device: str) -> torch.dtype:
+    if _TORCH_BEFORE_2_4:
+        on_cpu = device == 'cpu'
+        return torch.get_autocast_cpu_dtype() if on_cpu else torch.get_autocast_gpu_dtype()
+    return torch.get_autocast_dtype(device)
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -98,7 +111,8 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
     packs = False
     """Whether the layer, which then only infers, keeps its weight in oneDNN's layout as well."""
-    _packed = None
+    _packed: torch.Tensor | None = None
+    _packed_from: tuple[int, int | None] | None = None
 
     def forward(self, x: torch.Tensor, act: nn.Module | None = None) -> torch.Tensor:
         """Map tokens (N, H, W, in_features) to tokens (N, H, W, out_features).
@@ -121,11 +135,9 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
                 (on_onednn or act is not None or self.packs)
                 and x.dtype == self.weight.dtype == torch.float32
                 and _HAS_ONEDNN
-                and not torch.is_autocast_cpu_enabled()
+                and not _autocasts('cpu')
             ):
-                if self.packs and self._packed is None:
-                    self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach())
-                weight = self._packed if self.packs else self.weight
+                weight = self._packed_weight() if self.packs else self.weight
                 post_op = _post_op(act)
                 return torch.ops.mkldnn._linear_pointwise.default(x, weight, self.bias, *post_op)
         x = super().forward(x)
@@ -134,16 +146,21 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         return to_tokens(F.conv2d(to_map(x), self.weight[:, :, None, None], self.bias))
 
-    def _apply(self, *args, **kwargs):
-        self._packed = None
-        return super()._apply(*args, **kwargs)
+    def _packed_weight(self) -> torch.Tensor:
+        """Pack the weight, unless it has not changed since; what ``.data`` changes goes unseen."""
+        version = None if self.weight.is_inference() else self.weight._version
+        now = self.weight.data_ptr(), version
+        if self._packed is None or self._packed_from != now:
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach())
+            self._packed_from = now
+        return self._packed
 
     def _load_from_state_dict(self, *args):
         self._packed = None
         super()._load_from_state_dict(*args)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_packed': None}  # which cannot be copied
+        return {**super().__getstate__(), '_packed': None}  # which cannot be copied
 
 
 @lru_cache
@@ -177,9 +194,13 @@ def can_fuse(x: torch.Tensor, first: nn.Module, act: nn.Module, second: nn.Modul
         or type(first) is not Pointwise
         or type(second) is not Pointwise
         or type(act) not in _FUSED
-        or any(m._forward_hooks or m._forward_pre_hooks for m in (first, act, second))
-        or _has_any_global_hook()
+        or _is_hooked(first, act, second)
     )
+
+
+def _is_hooked(*modules: nn.Module) -> bool:
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+    return hooked or bool(_has_any_global_hook())
 
 
 @contextmanager
@@ -187,10 +208,10 @@ def recomputed(module: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
     """Give ``module(x)`` to layers that compute it again for their backward pass, from ``x``.
 
     They would keep it otherwise: what comes out of an activation is the largest tensor of a block.
-    They do keep it inside of checkpointing and the like, which save more, and if the module is
-    neither LayerNorm2d, nor GELU, nor Hardswish.
+    They do keep it inside of checkpointing and the like, which save more, and if the module has a
+    hook, which may change the result, or is neither LayerNorm2d, nor GELU, nor Hardswish.
     """
-    cheap = type(module) in (*_FUSED, LayerNorm2d)
+    cheap = type(module) in (*_FUSED, LayerNorm2d) and not _is_hooked(module)
     if not torch.is_grad_enabled() or is_captured(x) or not cheap or _outer_hooks(0):
         yield module(x)
         return

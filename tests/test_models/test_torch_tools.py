@@ -16,6 +16,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from edgenext_mm.errors import InputError
 from edgenext_mm.models import EdgeNeXt, blocks
 from edgenext_mm.models.blocks import ConvEncoder
 from edgenext_mm.models.ops import LayerNorm2d, Pointwise
@@ -316,3 +317,83 @@ def test_float16_keeps_the_layer_scale(x):
         error = (gradients[1][name] - expected).norm() / expected.norm()
         # What is before the pointwise layers of stage 1 comes close to the end of float16's range.
         assert error < (0.06 if name.startswith('stages.0.') else 0.02), (name, error)
+
+
+@pytest.mark.parametrize('name', ['act', 'norm'])
+def test_hooks_that_change_values(name, x):
+    """The gradients are those of what the hook made."""
+    model = randomize(EdgeNeXt(TINY))
+    block = model.stages[0][0]
+    module = block.get_submodule(name)
+    tokens = torch.randn(1, 8, 6, 6)
+
+    def gradients():
+        model.zero_grad()
+        block(tokens).square().sum().backward()
+        return [p.grad for p in block.parameters()]
+
+    handle = module.register_forward_hook(lambda module, args, y: 3 * y)
+    by_hook = gradients()
+    handle.remove()
+    forward = module.forward
+    module.forward = lambda x: 3 * forward(x)
+    block.set_submodule(name, nn.Sequential(module)) if TORCH >= (2, 5) else setattr(
+        block, name, nn.Sequential(module)
+    )
+    for gradient, expected in zip(by_hook, gradients(), strict=True):
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_inference_form_follows_its_weights(x):
+    """Changed in place, put in by functional_call, or another parameter."""
+    model = randomize(EdgeNeXt(TINY))
+    model.switch_to_deploy()
+    with torch.no_grad():
+        model(x)
+        for p in model.parameters():
+            p.mul_(0.9)
+        twin = copy.deepcopy(model)
+        expected = twin(x)
+        assert_maps_close(model(x), expected)
+        other = {name: nn.Parameter(1.1 * p) for name, p in model.named_parameters()}
+        twin.load_state_dict(other, strict=False)
+        assert_maps_close(functional_call(model, other, (x,)), twin(x))
+        assert_maps_close(model(x), expected)
+
+
+@pytest.mark.parametrize('deployed', [False, True])
+def test_forward_derivatives_without_gradients(deployed, x):
+    model = randomize(EdgeNeXt(TINY))
+    if deployed:
+        model.switch_to_deploy()
+    tangents = []
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients), torch.autograd.forward_ad.dual_level():
+            y = model(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))[3]
+            tangents.append(torch.autograd.forward_ad.unpack_dual(y).tangent.detach())
+    assert_maps_close([tangents[1]], [tangents[0]])
+
+
+def test_empty_batches_and_half_models(x):
+    model = randomize(EdgeNeXt(TINY))
+    with torch.no_grad():
+        assert [len(m) for m in model(x[:0])] == [0] * 4
+        expected = model(x)
+        if TORCH >= (2, 3):
+            with torch.autocast('cpu', torch.float16):
+                assert_maps_close([m.float() for m in model.half()(x.half())], expected, 0.1)
+
+
+@pytest.mark.parametrize('tool', ['prune', 'weight_norm', 'adapter'])
+def test_switch_refuses_changed_layers(tool):
+    model = randomize(EdgeNeXt(TINY))
+    block = model.stages[0][0]
+    if tool == 'prune':
+        prune.l1_unstructured(block.pwconv1, 'weight', 0.5)
+    elif tool == 'weight_norm':
+        parametrizations.weight_norm(block.pwconv1)
+    else:
+        block.pwconv1 = Adapter(block.pwconv1)
+    with pytest.raises(InputError, match=r'stages\.0\.0\.pwconv1 is pruned, reparametrized or'):
+        model.switch_to_deploy()
+    assert not model.deployed

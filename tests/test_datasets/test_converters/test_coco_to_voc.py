@@ -93,9 +93,11 @@ def test_stopped_conversion_goes_on(coco, tmp_path):
     lost = next(iter(before))
     content = lost.read_bytes()
     lost.unlink()
-    Path(f'{lost}.partial').write_bytes(content[:10])  # as a killed run leaves it
+    partial = Path(f'{lost}.partial')
+    partial.write_bytes(content[:10])  # as a killed run leaves it
     (out / 'train2017.txt').unlink()
     convert_coco(coco, out)
+    partial.unlink()
     after = modification_times(out / 'train2017')
     assert lost.read_bytes() == content and after.keys() == before.keys()
     assert {path for path in after if after[path] != before[path]} == {lost}
