@@ -3,7 +3,6 @@
 import torch
 import torch.nn as nn
 from fvcore.nn import FlopCountAnalysis
-from fvcore.nn.jit_handles import bmm_flop_jit
 
 
 def count_complexity(model: nn.Module, shape: tuple[int, int]) -> dict[str, tuple[int, int]]:
@@ -27,10 +26,6 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> dict[str, tupl
     model.eval()
     image = torch.zeros(1, 3, *shape, device=next(model.parameters()).device)
     counter = FlopCountAnalysis(model, image)
-    # fvcore counts torch.bmm, and not torch.baddbmm, whose first input is added to the product.
-    counter.set_op_handle(
-        'aten::baddbmm', lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)
-    )
     counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     multiply_adds = counter.by_module()
     rows = {}
