@@ -16,7 +16,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.autograd import forward_ad
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 # PyTorch before 2.3 has is_compiling elsewhere, and before 2.7 no is_exporting.
 is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
@@ -148,6 +148,8 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
     def _packed_weight(self) -> torch.Tensor:
         """Pack the weight, unless it has not changed since; what ``.data`` changes goes unseen."""
+        if _TORCH_BEFORE_2_4:  # which packs for one number of tokens alone
+            return self.weight
         version = None if self.weight.is_inference() else self.weight._version
         now = self.weight.data_ptr(), version
         if self._packed is None or self._packed_from != now:
@@ -200,7 +202,7 @@ def can_fuse(x: torch.Tensor, first: nn.Module, act: nn.Module, second: nn.Modul
 
 def _is_hooked(*modules: nn.Module) -> bool:
     hooked = any(module._forward_hooks or module._forward_pre_hooks for module in modules)
-    return hooked or bool(_has_any_global_hook())
+    return bool(hooked or _global_forward_hooks or _global_forward_pre_hooks)
 
 
 @contextmanager
