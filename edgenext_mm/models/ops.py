@@ -107,6 +107,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
     """nn.Linear on tokens, by the faster of PyTorch's two products on a CPU.
 
     These are MKL's, behind F.linear, and oneDNN's, which adds bias and activation on the way.
+    ``tools/benchmark_products.py`` prints the times behind the choice (docs/performance.md).
     """
 
     packs = False

@@ -1,0 +1,54 @@
+"""Times of the products that a linear layer can be on a CPU, in the layers of EdgeNeXt."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+NAMES = ('F.linear', 'convolution', 'oneDNN', 'F.linear, GELU', 'oneDNN, GELU')
+
+
+def measure_products(
+    in_features: int, out_features: int, side: int, batch_size: int, runs: int = 20
+) -> dict[str, float]:
+    """Return the median seconds of the products of a layer, measured in shuffled order.
+
+    Args:
+        in_features: channels of the map.
+        out_features: channels of the result.
+        side: of the map in pixels.
+        batch_size: number of maps.
+        runs: calls of each product.
+
+    Returns:
+        Seconds by the names of :data:`NAMES`: F.linear is MKL's product, the convolution of kernel
+        1x1 is what PyTorch makes of it, and oneDNN's product takes the weight as it is.
+
+    Example:
+        >>> from edgenext_mm.analysis.products import NAMES, measure_products
+        >>> seconds = measure_products(8, 32, side=4, batch_size=2, runs=2)
+        >>> tuple(seconds) == NAMES and min(seconds.values()) > 0
+        True
+    """
+    x = torch.randn(batch_size, side, side, in_features)
+    weight, bias = torch.randn(out_features, in_features), torch.randn(out_features)
+    kernel, onednn = weight[:, :, None, None], torch.ops.mkldnn._linear_pointwise.default
+    products: dict[str, Callable[[], torch.Tensor]] = {
+        'F.linear': lambda: F.linear(x, weight, bias),
+        'convolution': lambda: F.conv2d(x.permute(0, 3, 1, 2), kernel, bias),
+        'oneDNN': lambda: onednn(x, weight, bias, 'none', [], ''),
+        'F.linear, GELU': lambda: torch.ops.aten.gelu_(F.linear(x, weight, bias)),
+        'oneDNN, GELU': lambda: onednn(x, weight, bias, 'gelu', [], 'none'),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in NAMES}
+    with torch.no_grad():
+        for run in range(runs + 3):
+            for name in random.sample(NAMES, len(NAMES)):
+                start = time.perf_counter()
+                products[name]()
+                if run >= 3:  # after a warm-up
+                    seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
