@@ -172,8 +172,7 @@ def find_weights(
     if best.startswith('ema_') and candidates[best]:
         averaged.append(best)
     for where in averaged:
-        text = f'{checkpoint}: taking the averaged weights under {where!r}'
-        print_log(text, 'current', logging.WARNING)
+        print_log(f'{checkpoint}: taking the averaged weights under {where!r}', 'current')
     return candidates[best]
 
 
