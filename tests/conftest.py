@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
 from edgenext_mm.datasets.demo import make_demo_data
@@ -33,6 +34,13 @@ def quick_runners():
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
         patch.setattr('mmengine.runner.runner.collect_env', dict)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """Leave no library's registry as the default one to what runs next, such as an example."""
+    yield
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture
