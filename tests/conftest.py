@@ -18,7 +18,7 @@ CLS_CONFIGS = ROOT / 'configs' / 'classification'
 
 @pytest.fixture(scope='session')
 def demo_data(tmp_path_factory):
-    """A small demo data set in the layouts of COCO, VOC and ImageNet."""
+    """A small demo dataset in the layouts of COCO, VOC and ImageNet."""
     root = tmp_path_factory.mktemp('data') / 'demo'
     make_demo_data(root, train=32, val=8)
     return root

@@ -130,8 +130,8 @@ class CrossCovarianceAttention(nn.Module):
 def _normalized(x: torch.Tensor) -> torch.Tensor:
     """Divide (N, heads, H * W, channels) by the norms along the tokens, as F.normalize does.
 
-    F.normalize goes over the tokens of one channel after the other, which takes three times as long
-    as the sum of the squares.
+    F.normalize goes over the tokens of one channel after the other, which takes longer than the sum
+    of the squares: ``tools/benchmark_products.py`` prints both.
     """
     if x.dtype in (torch.float16, torch.bfloat16):  # which cannot hold the sums
         return _normalized(x.float()).to(x.dtype)

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..registry import MODELS
 from .blocks import ConvEncoder, Downsample, SDTAEncoder, Stage, depthwise
 from .fold import fold_norm
-from .ops import LayerNorm2d, Pointwise, is_captured, is_compiling
+from .ops import LayerNorm2d, Pointwise, compiles, is_captured
 
 _XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
 _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
@@ -192,7 +192,7 @@ class EdgeNeXt(BaseModule):
         """
         if not is_captured(x):
             _check_size(*x.shape[2:])
-        if not is_captured(x) or is_compiling():
+        if not is_captured(x) or compiles():
             x = x.contiguous(memory_format=torch.channels_last)  # for speed alone
         outs = []
         for i, (downsample, stage) in enumerate(

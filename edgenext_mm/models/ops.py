@@ -19,7 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 # PyTorch before 2.3 has is_compiling elsewhere, and before 2.7 no is_exporting.
-is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
+_is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
 _is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
 _outer_hooks = getattr(torch._C._autograd, '_top_saved_tensors_default_hooks', lambda _: None)
 _TORCH_BEFORE_2_4 = not hasattr(torch, 'get_autocast_dtype')
@@ -40,8 +40,8 @@ def to_map(tokens: torch.Tensor) -> torch.Tensor:
 def is_captured(x: torch.Tensor) -> bool:
     """Tell whether operations are recorded, transformed or counted, and not only executed."""
     return (
-        type(x) is not torch.Tensor
-        or is_compiling()
+        type(x) not in (torch.Tensor, nn.Parameter)
+        or _is_compiling()
         or torch.jit.is_tracing()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
@@ -49,9 +49,14 @@ def is_captured(x: torch.Tensor) -> bool:
     )
 
 
+def compiles() -> bool:
+    """Tell whether torch.compile records the operations, and not torch.export."""
+    return _is_compiling() and not _is_exporting()
+
+
 def compiles_for_training() -> bool:
     """Tell whether torch.compile records a forward pass that has a backward pass."""
-    return is_compiling() and torch.is_grad_enabled() and not _is_exporting()
+    return compiles() and torch.is_grad_enabled()
 
 
 def casts_to_float16(x: torch.Tensor) -> bool:
@@ -112,8 +117,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
     packs = False
     """Whether the layer, which then only infers, keeps its weight in oneDNN's layout as well."""
-    _packed: torch.Tensor | None = None
-    _packed_from: tuple[int, int | None] | None = None
+    _packed: tuple[torch.Tensor, torch.Tensor, int | None] | None = None
 
     def forward(self, x: torch.Tensor, act: nn.Module | None = None) -> torch.Tensor:
         """Map tokens (N, H, W, in_features) to tokens (N, H, W, out_features).
@@ -123,7 +127,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
             act: an activation of which :func:`can_fuse` says that the result may have it already.
         """
         if is_captured(x):
-            if is_compiling() and not (_is_exporting() or torch.is_grad_enabled()) and x.is_cpu:
+            if compiles() and not torch.is_grad_enabled() and x.is_cpu:
                 return self._convolve(x)  # which Inductor gives to oneDNN
         elif x.is_cpu and type(self.weight) is nn.Parameter:
             # Beyond the caches, F.linear loses time with a pass for the bias.
@@ -148,19 +152,19 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
         return to_tokens(F.conv2d(to_map(x), self.weight[:, :, None, None], self.bias))
 
     def _packed_weight(self) -> torch.Tensor:
-        """Pack the weight, unless it has not changed since; what ``.data`` changes goes unseen."""
+        """Pack the weight if it has changed; what is changed in place by ``.data`` goes unseen."""
         if _TORCH_BEFORE_2_4:  # which packs for one number of tokens alone
             return self.weight
-        version = None if self.weight.is_inference() else self.weight._version
-        now = self.weight.data_ptr(), version
-        if self._packed is None or self._packed_from != now:
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach())
-            self._packed_from = now
-        return self._packed
-
-    def _load_from_state_dict(self, *args):
-        self._packed = None
-        super()._load_from_state_dict(*args)
+        weight = self.weight.detach()
+        version = None if weight.is_inference() else weight._version
+        if self._packed is not None:
+            packed, source, packed_version = self._packed
+            # The source is kept, so that no other weight can come to its address.
+            if source.data_ptr() == weight.data_ptr() and packed_version == version:
+                return packed
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self._packed = packed, weight, version
+        return packed
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), '_packed': None}  # which cannot be copied

@@ -169,8 +169,9 @@ def test_bad_arguments(kwargs, message):
 
 
 def test_small_image():
-    with pytest.raises(InputError, match='at least 32x32 pixels and got 31x64'):
-        EdgeNeXt(TINY)(torch.zeros(1, 3, 31, 64))
+    for image in (torch.zeros(1, 3, 31, 64), torch.nn.Parameter(torch.zeros(1, 3, 31, 64))):
+        with pytest.raises(InputError, match='at least 32x32 pixels and got 31x64'):
+            EdgeNeXt(TINY)(image)
 
 
 BUILD = """

@@ -116,7 +116,6 @@ def test_fx_traces_for_all_sizes(arch, x):
         assert_maps_close(traced(images), model(images))
 
 
-@pytest.mark.skipif(not hasattr(torch.ao, 'quantization'), reason='PyTorch without it')
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
 @families
 def test_dynamic_quantization(arch, x):
@@ -255,8 +254,6 @@ def test_counts_operations_without_gradients(arch, x):
 @pytest.mark.parametrize('named', [False, True])
 def test_export(arch, named, x):
     """For all batches and sizes, in the operations of the modules."""
-    if named and arch.get('bn_hs'):
-        pytest.skip('torch.export cannot prove a guard on the strides of BatchNorm: see Dim.AUTO')
     model = randomize(EdgeNeXt(arch))
     if named:
         dims = {i: torch.export.Dim(f'side{i}', min=64, max=1024) for i in (2, 3)}
@@ -359,6 +356,13 @@ def test_inference_form_follows_its_weights(x):
         twin.load_state_dict(other, strict=False)
         assert_maps_close(functional_call(model, other, (x,)), twin(x))
         assert_maps_close(model(x), expected)
+        for scale in (0.9, 1.0, 1.1, 1.2):  # each time at addresses that the last ones had
+            names = dict(model.named_parameters())
+            y = functional_call(model, {k: nn.Parameter(scale * p) for k, p in names.items()}, (x,))
+            twin.load_state_dict({k: scale * p for k, p in names.items()}, strict=False)
+            assert_maps_close(y, twin(x))
+        rounded = model.half().float()
+        assert_maps_close(rounded(x), copy.deepcopy(rounded)(x), 1e-6)
 
 
 @pytest.mark.parametrize('deployed', [False, True])
