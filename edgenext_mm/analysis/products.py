@@ -24,8 +24,8 @@ def measure_products(
         runs: calls of each product.
 
     Returns:
-        Seconds by the names of :data:`PRODUCTS`: F.linear is MKL's product, the convolution of kernel
-        1x1 is what PyTorch makes of it, and oneDNN's product takes the weight as it is.
+        Seconds by the names of :data:`PRODUCTS`: F.linear is MKL's product, the convolution of
+        kernel 1x1 is what PyTorch makes of it, and oneDNN's product takes the weight as it is.
 
     Example:
         >>> from edgenext_mm.analysis.products import PRODUCTS, measure_products

@@ -169,9 +169,10 @@ def test_bad_arguments(kwargs, message):
 
 
 def test_small_image():
-    for image in (torch.zeros(1, 3, 31, 64), torch.nn.Parameter(torch.zeros(1, 3, 31, 64))):
+    small = torch.zeros(1, 3, 31, 64)
+    for images in (small, torch.nn.Parameter(small)):
         with pytest.raises(InputError, match='at least 32x32 pixels and got 31x64'):
-            EdgeNeXt(TINY)(image)
+            EdgeNeXt(TINY)(images)
 
 
 BUILD = """
