@@ -8,18 +8,20 @@ import argparse
 import logging
 import os
 import os.path as osp
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from .errors import InputError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-#: How often an idle OpenMP thread of PyTorch looks for new work before it sleeps. With libgomp's
-#: default of 300000, training is several times slower as soon as another process needs a core:
-#: tools/benchmark_company.py measures it.
-SPIN_COUNT = 2_500
+#: How often an idle OpenMP thread of PyTorch looks for new work before it sleeps, where libgomp has
+#: 300000: see docs/performance.md, "In company".
+SPIN_COUNT = 10_000
 
 # The beginnings of warnings that a user can do nothing about.
 _NOISE = (
@@ -77,26 +79,49 @@ def runner_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_args(parser: argparse.ArgumentParser, spins: bool = False) -> argparse.Namespace:
-    """Parse the command line, and prepare the process by :func:`prepare_process`."""
+def parse_args(parser: argparse.ArgumentParser, trains: bool = False) -> argparse.Namespace:
+    """Parse the command line, and prepare the process before PyTorch is imported.
+
+    Args:
+        parser: the parser.
+        trains: for a tool that works for hours: see :func:`share_processors`.
+    """
     args = parser.parse_args()
-    prepare_process(spins)
+    if trains:
+        share_processors()
+    prepare_process()
     return args
 
 
-def prepare_process(spins: bool = False) -> None:
-    """Set up OpenMP's threads, and silence what the libraries say about themselves.
+def share_processors() -> None:
+    """Choose how long OpenMP's threads look for new work before they sleep.
 
+    Alone on a machine, long is fastest. But threads that look take the processors away from those
+    that work as soon as another process needs one. So they sleep at once if others are busy now.
     To be called before PyTorch is imported, which is when OpenMP reads its settings. What the user
-    has set in the environment stays. The log of a Runner, errors, and warnings but those that
-    nobody can act on are shown as ever.
-
-    Args:
-        spins: leave idle threads as OpenMP has them, for a benchmark that is alone on the machine.
+    has set in the environment stays.
     """
-    own = any(name == 'OMP_WAIT_POLICY' or name.startswith('KMP_') for name in os.environ)
-    if not spins and not own:
-        os.environ.setdefault('GOMP_SPINCOUNT', str(SPIN_COUNT))
+    names = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')
+    if any(name in names or name.startswith('KMP_') for name in os.environ):
+        return
+    processors = psutil.cpu_count()
+    busy = psutil.cpu_percent(interval=0.2) / 100 * processors
+    if busy < 0.5:
+        os.environ['GOMP_SPINCOUNT'] = str(SPIN_COUNT)
+    else:
+        os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
+        print(
+            f'Other processes keep {busy:.1f} of {processors} processors busy: this run shares '
+            'them (OMP_WAIT_POLICY=PASSIVE), and is slower than alone.',
+            file=sys.stderr,
+        )
+
+
+def prepare_process() -> None:
+    """Silence what the libraries say about themselves.
+
+    The log of a Runner, errors, and warnings but those that nobody can act on are shown as ever.
+    """
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # each start of PyTorch's profiler
     for message in _NOISE:
         warnings.filterwarnings('ignore', message)

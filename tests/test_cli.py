@@ -45,27 +45,37 @@ def test_malformed_overrides(demo_data, monkeypatch, capsys):
         assert str(error.value).startswith(f'--cfg-options {word}: ') and message in str(error)
 
 
+SPINS = {'GOMP_SPINCOUNT': str(cli.SPIN_COUNT)}
+SLEEPS = {'OMP_WAIT_POLICY': 'PASSIVE'}
+
+
 @pytest.mark.parametrize(
-    ('environment', 'expected'),
+    ('environment', 'busy', 'expected'),
     [
-        ({}, str(cli.SPIN_COUNT)),
-        ({'OMP_NUM_THREADS': '1'}, str(cli.SPIN_COUNT)),
-        ({'GOMP_SPINCOUNT': '7'}, '7'),
-        ({'OMP_WAIT_POLICY': 'ACTIVE'}, None),
-        ({'KMP_BLOCKTIME': '0'}, None),
+        ({}, 0.0, SPINS),
+        ({}, 20.0, SPINS),
+        ({}, 30.0, SLEEPS),
+        ({'OMP_NUM_THREADS': '1'}, 100.0, {'OMP_NUM_THREADS': '1', **SLEEPS}),
+        ({'GOMP_SPINCOUNT': '7'}, 100.0, {'GOMP_SPINCOUNT': '7'}),
+        ({'OMP_WAIT_POLICY': 'ACTIVE'}, 100.0, {'OMP_WAIT_POLICY': 'ACTIVE'}),
+        ({'KMP_BLOCKTIME': '0'}, 0.0, {'KMP_BLOCKTIME': '0'}),
     ],
 )
-def test_users_thread_settings_stay(monkeypatch, environment, expected):
+def test_shares_processors(monkeypatch, capsys, environment, busy, expected):
+    """With two of them, of which ``busy`` percent are; what the user has set stays."""
+    monkeypatch.setattr('psutil.cpu_count', lambda: 2)
+    monkeypatch.setattr('psutil.cpu_percent', lambda interval: busy)
     monkeypatch.setattr(os, 'environ', dict(environment))
-    cli.prepare_process()
-    assert os.environ.get('GOMP_SPINCOUNT') == expected
-    assert environment.items() <= os.environ.items()
+    cli.share_processors()
+    assert os.environ == expected
+    said = capsys.readouterr().err
+    assert ('shares them' in said) == ('PASSIVE' in expected.values())
 
 
 SCRIPT = """
 import argparse, logging, sys, warnings
 from edgenext_mm.cli import parse_args
-parse_args(argparse.ArgumentParser())
+parse_args(argparse.ArgumentParser(), trains=True)
 from mmengine.logging import MMLogger, print_log
 warnings.warn('faster_coco_eval is not installed, and that is all')
 print_log('noise', level=logging.DEBUG)
@@ -79,13 +89,14 @@ print_log('the log of a Runner', logger='current')
 
 
 def test_silences_noise_alone_and_sets_threads_in_time():
-    """libgomp says what settings it has when PyTorch loads it."""
+    """libgomp says what settings it has when PyTorch loads it, beside a process or none."""
     unset = ('OMP_', 'GOMP_', 'KMP_')
     env = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
     env['OMP_DISPLAY_ENV'] = 'VERBOSE'
     command = [sys.executable, '-c', SCRIPT]
     run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert f"GOMP_SPINCOUNT = '{cli.SPIN_COUNT}'" in run.stderr
+    alone = f"GOMP_SPINCOUNT = '{cli.SPIN_COUNT}'" in run.stderr
+    assert alone != ('this run shares them' in run.stderr)
     assert 'a warning' in run.stderr and 'faster_coco_eval' not in run.stderr
     assert 'noise' not in run.stdout
     for message in ('a message', 'a warning of mmengine', 'the log of a Runner'):

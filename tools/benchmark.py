@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 from edgenext_mm.cli import check_file, config_parser, load_config, parse_args, prepare_process
@@ -46,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    args = parse_args(make_parser(), spins=True)
+    args = parse_args(make_parser())
 
     from edgenext_mm.analysis.benchmark import benchmark, table
 
@@ -59,7 +58,7 @@ def main() -> None:
     for batch_size in args.batch_sizes:
         results, peaks = benchmark(
             cfg,
-            partial(prepare_process, spins=True),
+            prepare_process,
             batch_size,
             args.shape,
             args.threads,

@@ -19,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    args = parse_args(make_parser(), spins=True)
+    args = parse_args(make_parser())
 
     import torch
 

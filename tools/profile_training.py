@@ -8,7 +8,7 @@ def main() -> None:
     parser = runner_parser(__doc__)
     parser.add_argument('--iterations', type=int, default=20, help='how many (default: 20)')
     parser.add_argument('--samples', type=int, default=200, help='images (default: 200)')
-    args = parse_args(parser)
+    args = parse_args(parser, trains=True)
 
     from mmengine.runner import Runner
 

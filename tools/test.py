@@ -41,7 +41,7 @@ def show_predictions(cfg: 'Config', args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    args = parse_args(make_parser())
+    args = parse_args(make_parser(), trains=True)
 
     from mmengine.config import ConfigDict
     from mmengine.registry import METRICS

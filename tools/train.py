@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    args = parse_args(make_parser())
+    args = parse_args(make_parser(), trains=True)
 
     from mmengine.device import get_device
     from mmengine.runner import Runner
