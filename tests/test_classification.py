@@ -161,6 +161,7 @@ def test_refuses_short_names_for_other_networks(run_tool):
         run_tool('test.py', config, 'edgenext://xx_small')
 
 
+@pytest.mark.slow
 def test_checks_data(run_tool, data, tmp_path, capsys):
     def check(**changes):
         for name, text in changes.items():

@@ -197,6 +197,7 @@ def assert_same(got, expected):
         assert got == expected
 
 
+@pytest.mark.slow
 def test_missing_pretrained_weights(run_tool, monkeypatch, tmp_path):
     """A connection that is refused at once stands for a machine without network."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))

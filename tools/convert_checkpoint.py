@@ -24,8 +24,11 @@ def main() -> None:
 
     from edgenext_mm.deploy import convert
 
-    arch, has_head = convert(args.checkpoint, args.out, args.to)
+    arch, has_head, left_out = convert(args.checkpoint, args.out, args.to)
     print(f'wrote {arch} {"with" if has_head else "without"} a classifier to {args.out}')
+    if left_out:
+        names = ', '.join(left_out[:3] + ['...'] * (len(left_out) > 3))
+        print(f'left out {len(left_out)} other tensors of {args.checkpoint}: {names}')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Checkpoints for other implementations."""
 
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -25,7 +25,21 @@ _LACKS = {
 }
 
 
-def convert(checkpoint: str, out: str, to: str) -> tuple[str, bool]:
+class Converted(NamedTuple):
+    """What :func:`convert` has written.
+
+    Attributes:
+        arch: the network.
+        has_head: whether it has a classifier's head.
+        left_out: names of the tensors that are in the checkpoint alone.
+    """
+
+    arch: str
+    has_head: bool
+    left_out: list[str]
+
+
+def convert(checkpoint: str, out: str, to: str) -> Converted:
     """Write the weights of an EdgeNeXt under the names of another implementation.
 
     These are the backbone's and, if it has one, the classifier's head's. Other heads, output norms
@@ -37,9 +51,6 @@ def convert(checkpoint: str, out: str, to: str) -> tuple[str, bool]:
         to: a key of :data:`~.families.FAMILIES`, or 'safetensors' for our names in a .safetensors
             file.
 
-    Returns:
-        The arch, and whether there is a head.
-
     Raises:
         InputError: if the checkpoint cannot be read, or if its backbone, or its head if it has one,
             is not that of one of the published networks as a whole; if the other implementation
@@ -50,7 +61,7 @@ def convert(checkpoint: str, out: str, to: str) -> tuple[str, bool]:
         >>> with TemporaryDirectory() as folder:
         ...     torch.save(EdgeNeXt('xx_small').state_dict(), f'{folder}/ours.pth')
         ...     convert(f'{folder}/ours.pth', f'{folder}/timm.pth', 'timm')
-        ('xx_small', False)
+        Converted(arch='xx_small', has_head=False, left_out=[])
     """
     if (to == SAFETENSORS) != out.endswith(f'.{SAFETENSORS}'):
         raise InputError(
@@ -77,6 +88,7 @@ def convert(checkpoint: str, out: str, to: str) -> tuple[str, bool]:
     else:  # a norm that timm and mmpretrain have without a classifier goes with that
         state = {key: value for key, value in state.items() if key.startswith(BACKBONE)}
     check_shapes(state, expected, f'{checkpoint} is not a whole {arch}', EdgeNeXt)
+    left_out = sorted(found.keys() - state.keys())
     if to == SAFETENSORS:
         content = safetensors.torch.save(
             {key: value.clone().contiguous() for key, value in state.items()}
@@ -87,7 +99,7 @@ def convert(checkpoint: str, out: str, to: str) -> tuple[str, bool]:
         torch.save({_WRAPPERS[to]: state} if to in _WRAPPERS else state, buffer)
         content = buffer.getvalue()
     AtomicLocalBackend().put(content, out)
-    return arch, has_head
+    return Converted(arch, has_head, left_out)
 
 
 def _head_shapes(arch: str, num_classes: int) -> dict[str, torch.Size]:

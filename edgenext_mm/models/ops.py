@@ -146,7 +146,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
                 post_op = _post_op(act)
                 return torch.ops.mkldnn._linear_pointwise.default(x, weight, self.bias, *post_op)
         x = super().forward(x)
-        return x if act is None else _activation(act, x, inplace=True)
+        return x if act is None else act.forward(x)
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         return to_tokens(F.conv2d(to_map(x), self.weight[:, :, None, None], self.bias))
@@ -216,10 +216,16 @@ def recomputed(module: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
 
     They would keep it otherwise: what comes out of an activation is the largest tensor of a block.
     They do keep it inside of checkpointing and the like, which save more, and if the module has a
-    hook, which may change the result, or is neither LayerNorm2d, nor GELU, nor Hardswish.
+    hook, which may change the result, or works in place, or is neither LayerNorm2d, nor GELU, nor
+    Hardswish.
     """
-    cheap = type(module) in (*_FUSED, LayerNorm2d) and not _is_hooked(module)
-    if not torch.is_grad_enabled() or is_captured(x) or not cheap or _outer_hooks(0):
+    cheap = type(module) in (*_FUSED, LayerNorm2d) and not getattr(module, 'inplace', False)
+    if (
+        not (cheap and torch.is_grad_enabled())
+        or _is_hooked(module)
+        or is_captured(x)
+        or _outer_hooks(0)
+    ):
         yield module(x)
         return
     y, x = module(x), x.detach()
@@ -231,22 +237,7 @@ def recomputed(module: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
 
     def unpack(packed):
         is_y = isinstance(packed, tuple)
-        return _again(module, x).to(dtype).as_strided(*packed) if is_y else packed
+        return module.forward(x).to(dtype).as_strided(*packed) if is_y else packed
 
     with saved_tensors_hooks(pack, unpack):
         yield y
-
-
-def _again(module: Any, x: torch.Tensor) -> torch.Tensor:
-    """Compute ``module(x)`` again, without its hooks."""
-    if isinstance(module, LayerNorm2d):
-        shape, weight, bias = module.normalized_shape, module.weight, module.bias
-        return to_map(F.layer_norm(to_tokens(x), shape, weight, bias, module.eps))
-    return _activation(module, x)
-
-
-def _activation(act: Any, x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
-    if isinstance(act, nn.Hardswish):
-        return F.hardswish(x, inplace)
-    gelu = torch.ops.aten.gelu_ if inplace else torch.ops.aten.gelu
-    return gelu(x, approximate=act.approximate)

@@ -93,6 +93,7 @@ def test_class_id_beyond_the_list(message, mask):
     assert f'{mask} has the class ids 9, 42' in text
 
 
+@pytest.mark.slow
 def test_size_unlike_the_image(message, mask):
     image = Image.open(mask)
     width, height = image.size

@@ -148,6 +148,7 @@ def test_all_or_nothing(tmp_path):
     assert "The checkpoint is x_small, the model is small: set arch='x_small'" in text
 
 
+@pytest.mark.slow
 def test_unused_stages(tmp_path, monkeypatch):
     """Whole checkpoints of all families go into the first stages, and the rest is counted."""
     said = []

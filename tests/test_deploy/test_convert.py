@@ -59,7 +59,11 @@ def test_a_detectors_backbone(convert, tmp_path):
     norm = {'backbone.out_norms.3.weight': torch.ones(168)}
     out = tmp_path / 'timm.pth'
     text = convert(backbone | norm | {'bbox_head.weight': torch.ones(2)}, out, 'timm')
-    assert text == f'wrote xx_small without a classifier to {out}\n'
+    assert text == (
+        f'wrote xx_small without a classifier to {out}\n'
+        f'left out 2 other tensors of {tmp_path / "source.pth"}: '
+        'backbone.out_norms.3.weight, bbox_head.weight\n'
+    )
     result = timm.create_model('edgenext_xx_small', num_classes=0).load_state_dict(
         torch.load(out), strict=False
     )

@@ -262,6 +262,7 @@ print(json.dumps(results))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     platform.libc_ver()[0] != 'glibc' or torch.cuda.is_available(), reason='for glibc and CPUs'
 )

@@ -113,6 +113,7 @@ def test_mixed_precision_elsewhere(run_tool, monkeypatch, device, message):
         run_tool('train.py', CONFIG_OF['detection'], *options)
 
 
+@pytest.mark.slow
 @compiles
 def test_compiles_the_networks_alone(demo_data, monkeypatch, tmp_path):
     """Backbone, neck and head for training, for validation, and the deploy form for tests."""
@@ -136,6 +137,7 @@ def test_compiles_the_networks_alone(demo_data, monkeypatch, tmp_path):
     assert Config.fromstring(checkpoint['meta']['cfg'], '.py').compile == options
 
 
+@pytest.mark.slow
 def test_profile(run_tool, capsys, tmp_path):
     run_tool(
         'profile_training.py',

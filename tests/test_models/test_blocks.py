@@ -158,6 +158,7 @@ compiles = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @compiles
 @pytest.mark.parametrize('arch', VARIANTS)
 def test_compiles_into_one_graph_for_all_sizes(arch):

@@ -124,7 +124,7 @@ def test_equals_peer(name, peer, arch, tmp_path):
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
     torch.save(ours.state_dict(), tmp_path / 'ours.pth')
-    assert convert(str(tmp_path / 'ours.pth'), str(tmp_path / 'back.pth'), name) == (arch, True)
+    assert convert(str(tmp_path / 'ours.pth'), str(tmp_path / 'back.pth'), name) == (arch, True, [])
     back = peer.state(torch.load(tmp_path / 'back.pth'))
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         again = peer.build(arch)

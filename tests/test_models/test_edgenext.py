@@ -194,6 +194,7 @@ for library, plain in dict(mmdet=True, mmseg=True, mmpretrain=False).items():
 """
 
 
+@pytest.mark.slow
 def test_builds_in_every_library():
     """With its scope after no import at all, and by its plain name once it is imported."""
     subprocess.run([sys.executable, '-c', BUILD], check=True)

@@ -281,7 +281,11 @@ def test_exported_graph_is_no_larger_than_timms():
     assert ours <= 1.05 * theirs
 
 
-@pytest.mark.parametrize('act', [nn.ReLU(), nn.SiLU(), nn.GELU('tanh'), nn.Hardswish()])
+@pytest.mark.parametrize(
+    'act',
+    [nn.ReLU(), nn.SiLU(), nn.GELU('tanh'), nn.Hardswish(), nn.Hardswish(True), nn.ReLU(True)],
+    ids=str,
+)
 def test_other_activations(act):
     model = randomize(EdgeNeXt(TINY))
     block = model.stages[0][0]
@@ -295,6 +299,11 @@ def test_other_activations(act):
     assert_maps_close([block(x)], [expected])
     with torch.no_grad():
         assert_maps_close([block(x)], [expected])
+    gradients = [
+        torch.autograd.grad(y.square().sum(), [*block.parameters()]) for y in (block(x), expected)
+    ]
+    for gradient, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, right)
 
 
 @pytest.mark.skipif(TORCH < (2, 3), reason='PyTorch before 2.3 has no float16 autocast on the CPU')
