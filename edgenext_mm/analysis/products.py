@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-PRODUCTS = ('F.linear', 'convolution', 'oneDNN', 'F.linear, GELU', 'oneDNN, GELU')
+PRODUCTS = ('F.linear', 'convolution', 'oneDNN', 'packed', 'F.linear, GELU', 'oneDNN, GELU')
 
 
 def measure_products(
@@ -25,7 +25,8 @@ def measure_products(
 
     Returns:
         Seconds by the names of :data:`PRODUCTS`: F.linear is MKL's product, the convolution of
-        kernel 1x1 is what PyTorch makes of it, and oneDNN's product takes the weight as it is.
+        kernel 1x1 is what PyTorch makes of it, and oneDNN's product takes the weight as it is or
+        packed.
 
     Example:
         >>> from edgenext_mm.analysis.products import PRODUCTS, measure_products
@@ -36,10 +37,12 @@ def measure_products(
     x = torch.randn(batch_size, side, side, in_features)
     weight, bias = torch.randn(out_features, in_features), torch.randn(out_features)
     kernel, onednn = weight[:, :, None, None], torch.ops.mkldnn._linear_pointwise.default
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
     products: dict[str, Callable[[], torch.Tensor]] = {
         'F.linear': lambda: F.linear(x, weight, bias),
         'convolution': lambda: F.conv2d(x.permute(0, 3, 1, 2), kernel, bias),
         'oneDNN': lambda: onednn(x, weight, bias, 'none', [], ''),
+        'packed': lambda: onednn(x, packed, bias, 'none', [], ''),
         'F.linear, GELU': lambda: torch.ops.aten.gelu_(F.linear(x, weight, bias)),
         'oneDNN, GELU': lambda: onednn(x, weight, bias, 'gelu', [], 'none'),
     }

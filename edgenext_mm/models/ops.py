@@ -24,6 +24,9 @@ _is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
 _outer_hooks = getattr(torch._C._autograd, '_top_saved_tensors_default_hooks', lambda _: None)
 _TORCH_BEFORE_2_4 = not hasattr(torch, 'get_autocast_dtype')
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
+# Without AVX-512, oneDNN gains nothing by packed weights and loses by the activation on the way
+# (tools/benchmark_products.py).
+_HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == 'AVX512'
 _FUSED = (nn.GELU, nn.Hardswish)
 
 
@@ -116,7 +119,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
     """
 
     packs = False
-    """Whether the layer, which then only infers, keeps its weight in oneDNN's layout as well."""
+    """Whether the layer, which then only infers, may keep its weight in oneDNN's layout as well."""
     _packed: tuple[torch.Tensor, torch.Tensor, int | None] | None = None
 
     def forward(self, x: torch.Tensor, act: nn.Module | None = None) -> torch.Tensor:
@@ -137,23 +140,24 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
                 if on_onednn and _convolves_by_onednn(x):
                     return self._convolve(x)
             elif (
-                (on_onednn or act is not None or self.packs)
+                (on_onednn or (_HAS_AVX512 and (act is not None or self.packs)))
                 and x.dtype == self.weight.dtype == torch.float32
                 and _HAS_ONEDNN
                 and not _autocasts('cpu')
             ):
                 weight = self._packed_weight() if self.packs else self.weight
-                post_op = _post_op(act)
-                return torch.ops.mkldnn._linear_pointwise.default(x, weight, self.bias, *post_op)
+                post_op = _post_op(act if _HAS_AVX512 else None)
+                x = torch.ops.mkldnn._linear_pointwise.default(x, weight, self.bias, *post_op)
+                return x if act is None or _HAS_AVX512 else _activate(act, x)
         x = super().forward(x)
-        return x if act is None else act.forward(x)
+        return x if act is None else _activate(act, x)
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         return to_tokens(F.conv2d(to_map(x), self.weight[:, :, None, None], self.bias))
 
     def _packed_weight(self) -> torch.Tensor:
         """Pack the weight if it has changed; what is changed in place by ``.data`` goes unseen."""
-        if _TORCH_BEFORE_2_4:  # which packs for one number of tokens alone
+        if _TORCH_BEFORE_2_4 or not _HAS_AVX512:  # before, it packs for one number of tokens alone
             return self.weight
         weight = self.weight.detach()
         version = None if weight.is_inference() else weight._version
@@ -175,7 +179,7 @@ def _mkl_is_slow() -> bool:
     """Tell whether MKL leaves half of the processor unused: AMD's with AVX-512."""
     cpuinfo = Path('/proc/cpuinfo')
     vendor = cpuinfo.read_text() if cpuinfo.is_file() else platform.processor()
-    return 'AuthenticAMD' in vendor and torch.backends.cpu.get_cpu_capability() == 'AVX512'
+    return _HAS_AVX512 and 'AuthenticAMD' in vendor
 
 
 def _convolves_by_onednn(x: torch.Tensor) -> bool:
@@ -188,6 +192,13 @@ def _post_op(act: Any) -> tuple[str, list, str]:
     if act is None:
         return 'none', [], ''
     return ('hardswish', [], '') if isinstance(act, nn.Hardswish) else ('gelu', [], act.approximate)
+
+
+def _activate(act: Any, x: torch.Tensor) -> torch.Tensor:
+    """Apply one of the activations in place, which saves the time of new pages."""
+    if isinstance(act, nn.Hardswish):
+        return F.hardswish(x, inplace=True)
+    return torch.ops.aten.gelu_(x, approximate=act.approximate)
 
 
 def can_fuse(x: torch.Tensor, first: nn.Module, act: nn.Module, second: nn.Module) -> bool:

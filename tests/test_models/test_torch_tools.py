@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from edgenext_mm.errors import InputError
-from edgenext_mm.models import EdgeNeXt, blocks
+from edgenext_mm.models import EdgeNeXt, blocks, ops
 from edgenext_mm.models.blocks import ConvEncoder
 from edgenext_mm.models.ops import LayerNorm2d, Pointwise
 
@@ -286,7 +286,9 @@ def test_exported_graph_is_no_larger_than_timms():
     [nn.ReLU(), nn.SiLU(), nn.GELU('tanh'), nn.Hardswish(), nn.Hardswish(True), nn.ReLU(True)],
     ids=str,
 )
-def test_other_activations(act):
+@pytest.mark.parametrize('avx512', [True, False])
+def test_other_activations(act, avx512, monkeypatch):
+    monkeypatch.setattr(ops, '_HAS_AVX512', avx512)
     model = randomize(EdgeNeXt(TINY))
     block = model.stages[0][0]
     assert isinstance(block, ConvEncoder)
@@ -350,8 +352,10 @@ def test_hooks_that_change_values(name, x):
         torch.testing.assert_close(gradient, expected)
 
 
-def test_inference_form_follows_its_weights(x):
+@pytest.mark.parametrize('avx512', [True, False])
+def test_inference_form_follows_its_weights(x, avx512, monkeypatch):
     """Changed in place, put in by functional_call, or another parameter."""
+    monkeypatch.setattr(ops, '_HAS_AVX512', avx512)
     model = randomize(EdgeNeXt(TINY))
     model.switch_to_deploy()
     with torch.no_grad():
