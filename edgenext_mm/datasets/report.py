@@ -6,6 +6,11 @@ from typing import Literal, NamedTuple
 #: What becomes of something: it is read in its one obvious meaning, or it is not used.
 Action = Literal['used', 'left out']
 
+#: The kind of objects whose class the dataset does not have: the summary names the classes.
+OTHER_CLASSES = 'objects of other classes'
+
+SHOWN = 3  # names in a line
+
 
 class Item(NamedTuple):
     """One object, image or file that is not used as it stands.
@@ -17,6 +22,7 @@ class Item(NamedTuple):
         id: of the annotation, or the place of the object in its file, from 1; None for a file.
         message: what is used instead, or what is wrong, such as the numbers of the box. May be ''.
         count: how many there are, where a file is full of them and they are not told apart.
+        label: name of the class of an object, or ''.
     """
 
     kind: str
@@ -25,12 +31,13 @@ class Item(NamedTuple):
     id: int | str | None = None
     message: str = ''
     count: int = 1
+    label: str = ''
 
     def __str__(self) -> str:
         where = self.file if self.id is None else f'{self.file}, annotation {self.id}'
         number = f' ({self.count})' if self.count > 1 else ''
-        message = f': {self.message}' if self.message else ''
-        return f'{self.action}: {where}: {self.kind}{number}{message}'
+        rest = ' '.join(filter(None, (self.label and repr(self.label), self.message)))
+        return f'{self.action}: {where}: {self.kind}{number}' + (f': {rest}' if rest else '')
 
 
 class Report:
@@ -42,14 +49,14 @@ class Report:
 
     Example:
         >>> report = Report('train.json')
-        >>> report.left_out('boxes without an area', '7.jpg', 31, '[5, 5, 0, 9]')
+        >>> report.left_out('boxes without an area', '7.jpg', 31, '[5, 5, 0, 9]', 'cat')
         >>> report.left_out('images without an object', '8.jpg')
         >>> report.used('areas that are missing', 'train.json', message='width x height', count=40)
         >>> report.summary()
         'train.json: left out: boxes without an area (1), images without an object (1); used: areas
         that are missing (40: width x height)'
         >>> print('\\n'.join(report.lines()))
-        left out: 7.jpg, annotation 31: boxes without an area: [5, 5, 0, 9]
+        left out: 7.jpg, annotation 31: boxes without an area: 'cat' [5, 5, 0, 9]
         left out: 8.jpg: images without an object
         used: train.json: areas that are missing (40): width x height
         >>> report.counts('left out')
@@ -61,10 +68,15 @@ class Report:
         self.items: list[Item] = []
 
     def left_out(
-        self, kind: str, file: str, id: int | str | None = None, message: str = ''
+        self,
+        kind: str,
+        file: str,
+        id: int | str | None = None,
+        message: str = '',
+        label: str = '',
     ) -> None:
         """Note what is not used; see :class:`Item`."""
-        self.items.append(Item(kind, 'left out', file, id, message))
+        self.items.append(Item(kind, 'left out', file, id, message, label=label))
 
     def used(
         self,
@@ -103,7 +115,12 @@ class Report:
 
     def _kinds(self, action: Action) -> Iterator[str]:
         for kind, count in self.counts(action).items():
-            messages = {item.message for item in self.items if item.kind == kind}
-            # What all have in common is said at once, as the meaning in which they are used.
-            said = f': {messages.pop()}' if action == 'used' and len(messages) == 1 else ''
-            yield f'{kind} ({count}{said})'
+            items = [item for item in self.items if (item.action, item.kind) == (action, kind)]
+            messages = {item.message for item in items}
+            said = ''
+            if kind == OTHER_CLASSES:
+                names = sorted({item.label for item in items})
+                said = ', '.join(map(repr, names[:SHOWN])) + ', ...' * (len(names) > SHOWN)
+            elif action == 'used' and len(messages) == 1:
+                said = messages.pop()  # the meaning in which all are used
+            yield f'{kind} ({count}{": " * bool(said)}{said})'
