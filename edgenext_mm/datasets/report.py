@@ -1,18 +1,32 @@
 """What the annotations of a dataset have that is not used as it stands."""
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 #: What becomes of something: it is read in its one obvious meaning, or it is not used.
 Action = Literal['used', 'left out']
 
-#: The kind of objects whose class the dataset does not have: the summary names the classes.
-OTHER_CLASSES = 'objects of other classes'
+#: Kinds whose classes the summary names: of objects whose class the dataset does not have, and of
+#: the dataset's classes that have nothing.
+OTHER_CLASSES, EMPTY_CLASSES = 'objects of other classes', 'classes that nothing belongs to'
 
 SHOWN = 3  # names in a line
 
 
-class Item(NamedTuple):
+def names_of(names: Iterable[str]) -> str:
+    """Return the first of some names, quoted.
+
+    Example:
+        >>> names_of(['dog', 'cat', 'kite', 'boat', 'dog'])
+        "'boat', 'cat', 'dog', ..."
+    """
+    names = sorted(set(names))
+    return ', '.join(map(repr, names[:SHOWN])) + ', ...' * (len(names) > SHOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
     """One object, image or file that is not used as it stands.
 
     Attributes:
@@ -118,9 +132,8 @@ class Report:
             items = [item for item in self.items if (item.action, item.kind) == (action, kind)]
             messages = {item.message for item in items}
             said = ''
-            if kind == OTHER_CLASSES:
-                names = sorted({item.label for item in items})
-                said = ', '.join(map(repr, names[:SHOWN])) + ', ...' * (len(names) > SHOWN)
+            if kind in (OTHER_CLASSES, EMPTY_CLASSES):
+                said = names_of(item.label for item in items)
             elif action == 'used' and len(messages) == 1:
                 said = messages.pop()  # the meaning in which all are used
             yield f'{kind} ({count}{": " * bool(said)}{said})'
