@@ -238,7 +238,7 @@ class CheckedDataset(BaseDataset):
 
         Args:
             counts: how much there is to learn of each class.
-            what: what is counted, such as 'box'.
+            what: what an image has of a class, such as 'box', or '' if it is of the class itself.
             cause: why there may be none, for the message. Defaults to what was left out.
 
         Raises:
@@ -255,7 +255,8 @@ class CheckedDataset(BaseDataset):
             if len(missing) == len(classes):
                 which = 'the classes to learn'
             raise InputError(
-                f'{self.report.name} has no image with a {what} of {which}, {names_of(missing)}'
+                f'{self.report.name} has no image{f" with a {what}" * bool(what)} of {which}, '
+                f'{names_of(missing)}'
                 f'{cause or self._cause(missing)}: correct the data or metainfo.classes, or set '
                 'allow_missing_classes=True of the dataset'
             )
