@@ -1,0 +1,109 @@
+"""What the annotations of a dataset have that is not used as it stands."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+#: What becomes of something: it is read in its one obvious meaning, or it is not used.
+Action = Literal['used', 'left out']
+
+
+class Item(NamedTuple):
+    """One object, image or file that is not used as it stands.
+
+    Attributes:
+        kind: what is the matter, in the plural, such as 'boxes without an area'.
+        action: 'left out', or 'used' for what is read in its one obvious meaning.
+        file: the image or file it belongs to.
+        id: of the annotation, or the place of the object in its file, from 1; None for a file.
+        message: what is used instead, or what is wrong, such as the numbers of the box. May be ''.
+        count: how many there are, where a file is full of them and they are not told apart.
+    """
+
+    kind: str
+    action: Action
+    file: str
+    id: int | str | None = None
+    message: str = ''
+    count: int = 1
+
+    def __str__(self) -> str:
+        where = self.file if self.id is None else f'{self.file}, annotation {self.id}'
+        number = f' ({self.count})' if self.count > 1 else ''
+        message = f': {self.message}' if self.message else ''
+        return f'{self.action}: {where}: {self.kind}{number}{message}'
+
+
+class Report:
+    """What a dataset has left out, and what it has used in its one obvious meaning, by kind.
+
+    Attributes:
+        name: the annotation file or folder of the dataset.
+        items: in the order in which they were found.
+
+    Example:
+        >>> report = Report('train.json')
+        >>> report.left_out('boxes without an area', '7.jpg', 31, '[5, 5, 0, 9]')
+        >>> report.left_out('images without an object', '8.jpg')
+        >>> report.used('areas that are missing', 'train.json', message='width x height', count=40)
+        >>> report.summary()
+        'train.json: left out: boxes without an area (1), images without an object (1); used: areas
+        that are missing (40: width x height)'
+        >>> print('\\n'.join(report.lines()))
+        left out: 7.jpg, annotation 31: boxes without an area: [5, 5, 0, 9]
+        left out: 8.jpg: images without an object
+        used: train.json: areas that are missing (40): width x height
+        >>> report.counts('left out')
+        {'boxes without an area': 1, 'images without an object': 1}
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.items: list[Item] = []
+
+    def left_out(
+        self, kind: str, file: str, id: int | str | None = None, message: str = ''
+    ) -> None:
+        """Note what is not used; see :class:`Item`."""
+        self.items.append(Item(kind, 'left out', file, id, message))
+
+    def used(
+        self,
+        kind: str,
+        file: str,
+        id: int | str | None = None,
+        message: str = '',
+        count: int = 1,
+    ) -> None:
+        """Note what is used in its one obvious meaning; see :class:`Item`."""
+        self.items.append(Item(kind, 'used', file, id, message, count))
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
+    def counts(self, action: Action) -> dict[str, int]:
+        """Return how many there are of each kind."""
+        counts: dict[str, int] = {}
+        for item in self.items:
+            if item.action == action:
+                counts[item.kind] = counts.get(item.kind, 0) + item.count
+        return counts
+
+    def summary(self) -> str:
+        """Return one line with the number of each kind, or '' if all is used as it stands."""
+        parts = [
+            f'{action}: ' + ', '.join(self._kinds(action))
+            for action in ('left out', 'used')
+            if self.counts(action)
+        ]
+        return f'{self.name}: {"; ".join(parts)}' if parts else ''
+
+    def lines(self) -> list[str]:
+        """Return one line for each item, those that are left out first."""
+        return [str(item) for item in sorted(self.items, key=lambda item: item.action)]
+
+    def _kinds(self, action: Action) -> Iterator[str]:
+        for kind, count in self.counts(action).items():
+            messages = {item.message for item in self.items if item.kind == kind}
+            # What all have in common is said at once, as the meaning in which they are used.
+            said = f': {messages.pop()}' if action == 'used' and len(messages) == 1 else ''
+            yield f'{kind} ({count}{said})'
