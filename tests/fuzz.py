@@ -99,7 +99,7 @@ def change_document(draw, document, values):
     where = '/'.join(map(str, path))
     what = draw(st.sampled_from(['replace', 'remove', 'everywhere', 'repeat', 'wrap', 'rename']))
     if what == 'replace':
-        parent[key] = draw(st.sampled_from(values))
+        parent[key] = copy.deepcopy(draw(st.sampled_from(values)))
         return f'{where} = {parent[key]!r:.60}'
     if what == 'everywhere':  # as a tool that exports writes it
         value = draw(st.sampled_from([*values, ...]))
@@ -162,6 +162,10 @@ def encode(image, suffix='png', **options):
     file = io.BytesIO()
     image.save(file, {'jpg': 'JPEG', 'tif': 'TIFF'}.get(suffix, suffix.upper()), **options)
     return file.getvalue()
+
+
+PHOTOS = {f'{i}.png': encode(pixels(i)) for i in (1, 2, 3)}
+PHOTOS |= {f'{i}.jpg': encode(pixels(i), 'jpg') for i in (1, 2, 3)}
 
 
 def oriented(orientation):
@@ -261,10 +265,10 @@ def change_image(draw, files, name, images=IMAGES):
         kind = draw(st.sampled_from(list(images)))
         files[name] = images[kind]
         return f'{name} is {kind}'
-    if what == 'bytes':
+    if what == 'bytes' and isinstance(files[name], bytes):
         files[name], kind = change_bytes(draw, files[name])
         return f'{name}: {kind}'
-    if what == 'special':
+    if what in ('bytes', 'special'):
         files[name] = draw(st.sampled_from(SPECIAL))
         return f'{name}: {files[name].__name__}'
     content = files.pop(name)
@@ -299,7 +303,6 @@ def coco_document():
                 'bbox': [x, y, w, h],
                 'area': w * h,
                 'iscrowd': 0,
-                'segmentation': [[x, y, x + w, y, x + w, y + h, x, y + h]],
             }
             for i, image, category, x, y, w, h in (
                 (1, 1, 1, 4, 4, 20, 16),
@@ -316,7 +319,7 @@ def coco_document():
 def coco_cases(draw):
     document = coco_document()
     values = [*VALUES, *BOXES]
-    what = draw(st.sampled_from(['document', 'document', 'document', 'bytes', 'deep']))
+    what = draw(st.sampled_from([*['document'] * 18, 'bytes', 'deep']))
     changes = []
     if what == 'document':
         changes = draw_changes(draw, lambda: change_document(draw, document, values))
@@ -329,7 +332,7 @@ def coco_cases(draw):
     if what == 'bytes' or draw(st.integers(0, 9)) == 0:
         content, change = change_bytes(draw, content)
         changes.append(change)
-    files = {f'images/{i}.png': encode(pixels(i)) for i in (1, 2, 3)}
+    files = {f'images/{i}.png': PHOTOS[f'{i}.png'] for i in (1, 2, 3)}
     if draw(st.integers(0, 9)) == 0:
         changes.append(change_image(draw, files, draw(st.sampled_from(list(files)))))
     files['coco.json'] = content
@@ -389,7 +392,7 @@ ENTITIES = (
 
 @st.composite
 def voc_cases(draw):
-    files = {f'JPEGImages/{i}.jpg': encode(pixels(i), 'jpg') for i in (1, 2)}
+    files = {f'JPEGImages/{i}.jpg': PHOTOS[f'{i}.jpg'] for i in (1, 2)}
     dataset, changes = {}, []
     for name in ('1', '2'):
         root = voc_document(name)
@@ -438,7 +441,7 @@ def change_list(draw, content, changes):
         7: content.replace(b'1', b'/etc/passwd'),
         8: content.replace(b'1', b' 1 '),
         9: content.replace(b'1', b'1.png'),
-        10: content.decode().encode('utf-16'),
+        10: content.decode('latin-1').encode('utf-16'),
         11: b'\xff\xfe\xfd',
         12: content + b'\0',
     }
@@ -489,7 +492,7 @@ MASKS = make_masks()
 def mask_cases(draw):
     files = {}
     for i in (1, 2):
-        files[f'images/{i}.jpg'] = encode(pixels(i), 'jpg')
+        files[f'images/{i}.jpg'] = PHOTOS[f'{i}.jpg']
         files[f'masks/{i}.png'] = MASKS['whole']
     changes = []
     for _ in range(draw(st.integers(1, 2))):
@@ -525,7 +528,7 @@ def mask_cases(draw):
 @st.composite
 def image_cases(draw):
     """Images and annotations that say the size of the images."""
-    files = {f'images/{i}.png': encode(pixels(i)) for i in (1, 2, 3)}
+    files = {f'images/{i}.png': PHOTOS[f'{i}.png'] for i in (1, 2, 3)}
     changes = draw_changes(
         draw, lambda: change_image(draw, files, draw(st.sampled_from(list(files)))), 2
     )
@@ -545,7 +548,7 @@ def image_cases(draw):
 @st.composite
 def folder_cases(draw):
     files = {
-        f'train/{name}/{i}.png': encode(pixels(10 * k + i))
+        f'train/{name}/{i}.png': PHOTOS[f'{i + k}.png']
         for k, name in enumerate(CLASSES)
         for i in (1, 2)
     }
@@ -630,24 +633,24 @@ def setting_cases(draw):
 
 def whole(task):
     """Return a data set without a fault."""
-    images = {f'images/{i}.png': encode(pixels(i)) for i in (1, 2, 3)}
+    images = {f'images/{i}.png': PHOTOS[f'{i}.png'] for i in (1, 2, 3)}
     if task == 'coco':
         files = {**images, 'coco.json': json.dumps(coco_document()).encode()}
         return Case(files, {'ann_file': 'coco.json', 'data_prefix': {'img': 'images/'}})
     if task == 'voc':
-        files = {f'JPEGImages/{i}.jpg': encode(pixels(i), 'jpg') for i in (1, 2)}
+        files = {f'JPEGImages/{i}.jpg': PHOTOS[f'{i}.jpg'] for i in (1, 2)}
         for i in (1, 2):
             files[f'Annotations/{i}.xml'] = ElementTree.tostring(voc_document(str(i)))
         files['train.txt'] = b'1\n2\n'
         return Case(files, {'ann_file': 'train.txt', 'data_prefix': {'sub_data_root': ''}})
     if task == 'masks':
-        files = {f'images/{i}.jpg': encode(pixels(i), 'jpg') for i in (1, 2)}
+        files = {f'images/{i}.jpg': PHOTOS[f'{i}.jpg'] for i in (1, 2)}
         files.update({f'masks/{i}.png': MASKS['whole'] for i in (1, 2)})
         return Case(
             files,
             {'data_prefix': {'img_path': 'images', 'seg_map_path': 'masks'}, 'ann_file': ''},
         )
-    files = {f'train/{name}/{i}.png': encode(pixels(i)) for name in CLASSES for i in (1, 2)}
+    files = {f'train/{name}/{i}.png': PHOTOS[f'{i}.png'] for name in CLASSES for i in (1, 2)}
     return Case(files, {'ann_file': '', 'data_prefix': 'train'})
 
 
