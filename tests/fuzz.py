@@ -43,7 +43,7 @@ class Case:
             path.parent.mkdir(parents=True, exist_ok=True)
             if callable(content):
                 content(path)
-            else:
+            elif not path.is_dir():  # a folder of this name has other files of the case
                 path.write_bytes(content)
 
     def __repr__(self):

@@ -35,6 +35,10 @@ TASKS = {
 }
 
 
+class Hang(BaseException):
+    """Not an Exception, which what hangs may catch."""
+
+
 def share(part):
     """Settings of a test that draws a part of the cases."""
     return settings(
@@ -49,7 +53,7 @@ def share(part):
 @pytest.fixture(scope='module', autouse=True)
 def no_hang():
     def stop(*_):
-        raise TimeoutError(f'no end after {SECONDS} s')
+        raise Hang(f'no end after {SECONDS} s')
 
     before = signal.signal(signal.SIGALRM, stop)
     yield
