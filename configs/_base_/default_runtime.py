@@ -9,6 +9,8 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
     pretrained=dict(type='edgenext_mm.PretrainedHook'),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
+    data_report=dict(type='edgenext_mm.DataReportHook'),
+    small_image=dict(type='edgenext_mm.SmallImageHook'),
     memory=dict(type='edgenext_mm.KeepMemoryHook'),
     deploy=dict(type='edgenext_mm.SwitchToDeployHook'),
     compile=dict(type='edgenext_mm.CompileHook'),

@@ -29,8 +29,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=val_annotations)
-test_evaluator = val_evaluator
 
 # On one GPU, with the learning rate scaled down to the smaller batch.
 max_epochs = 50

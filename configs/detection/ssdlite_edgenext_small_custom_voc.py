@@ -1,8 +1,8 @@
 # SSDLite on your own images with boxes in VOC's XML format: docs/custom_data.md.
 _base_ = 'ssdlite_edgenext_small_custom_coco.py'
 
-# Fill in the folder that holds JPEGImages/*.jpg and Annotations/*.xml, the two lists of names
-# without suffix, one a line, and the names of the classes.
+# Fill in the folder that holds JPEGImages and Annotations/*.xml, the two lists of names without
+# suffix, one a line, and the names of the classes.
 data_root = 'data/custom/'
 train_list = 'ImageSets/Main/train.txt'
 val_list = 'ImageSets/Main/val.txt'
@@ -16,22 +16,6 @@ dataset = dict(
     data_prefix=dict(sub_data_root=''),
     metainfo=dict(classes=classes),
 )
-# The evaluator takes the boxes from here, where there is no JSON file.
-pack_inputs = dict(
-    type='PackDetInputs',
-    meta_keys=(
-        *('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-        *('flip', 'flip_direction', 'instances'),
-    ),
-)
-tta_pipeline = [
-    _base_.load_image,
-    dict(
-        type='TestTimeAug',
-        transforms=[[_base_.resize], _base_.flips, [_base_.load_annotations], [pack_inputs]],
-    ),
-]
-test_pipeline = [_base_.load_image, _base_.resize, _base_.load_annotations, pack_inputs]
 train_dataloader = dict(
     dataset=dict(
         dataset,
@@ -42,8 +26,8 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    dataset=dict(dataset, _delete_=True, ann_file=val_list, test_mode=True, pipeline=test_pipeline),
+    dataset=dict(
+        dataset, _delete_=True, ann_file=val_list, test_mode=True, pipeline=_base_.test_pipeline
+    ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=None)
-test_evaluator = val_evaluator

@@ -7,14 +7,12 @@ train_images = 'data/custom/train/images'
 train_masks = 'data/custom/train/masks'
 val_images = 'data/custom/val/images'
 val_masks = 'data/custom/val/masks'
-img_suffix = '.jpg'
 classes = ('background', 'cat', 'dog')
 
 model = dict(decode_head=dict(num_classes=len(classes)))
 
 dataset = dict(
     type='edgenext_mm.BaseSegDataset',
-    img_suffix=img_suffix,
     metainfo=dict(classes=classes),
 )
 train_dataloader = dict(

@@ -6,9 +6,21 @@ __all__ = []
 
 # Each library can be used without the others.
 if find_spec('mmdet'):
-    from .detection import CocoDataset, MinIoURandomCrop, PhotoMetricDistortion, XMLDataset
+    from .detection import (
+        CocoDataset,
+        CocoMetric,
+        MinIoURandomCrop,
+        PhotoMetricDistortion,
+        XMLDataset,
+    )
 
-    __all__ += ['CocoDataset', 'MinIoURandomCrop', 'PhotoMetricDistortion', 'XMLDataset']
+    __all__ += [
+        'CocoDataset',
+        'CocoMetric',
+        'MinIoURandomCrop',
+        'PhotoMetricDistortion',
+        'XMLDataset',
+    ]
 
 if find_spec('mmseg'):
     from .segmentation import BaseSegDataset, PascalVOCDataset

@@ -1,11 +1,11 @@
 """What the datasets of all tasks check, so that an error names the file at fault."""
 
+import difflib
 import errno
 import os
 import os.path as osp
-from collections.abc import Iterator
-from contextlib import contextmanager
-from json import JSONDecodeError
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,16 @@ from mmcv.image import imfrombytes
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
+from mmengine.logging import MMLogger
+from PIL import Image
 
 from ..errors import InputError
+from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
 
 #: Errors of the system in opening a file, which say nothing about the file.
 _SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+_ORIENTATION = 0x0112  # EXIF's tag; of 5 to 8 the image is shown on its side
 
 
 def require_folder(what: str, path: str, remedy: str) -> None:
@@ -33,13 +38,109 @@ def require_file(what: str, path: str, remedy: str) -> None:
         raise InputError(f'the {what} {path} does not exist. {remedy}')
 
 
-@contextmanager
-def coco_errors(path: str | Path) -> Iterator[None]:
-    """Turn what reading a broken file of COCO annotations raises into an InputError."""
+def read_text(path: str | Path) -> str:
+    """Read a text file.
+
+    Raises:
+        InputError: if it cannot be opened, or is not in UTF-8, with or without a byte order mark.
+    """
     try:
-        yield
-    except (AssertionError, KeyError, TypeError, UnicodeDecodeError, JSONDecodeError) as error:
-        raise InputError(f'{path} is not a whole file of COCO annotations') from error
+        return Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path} is not in UTF-8 ({error}): save it as UTF-8') from error
+    except OSError as error:
+        raise InputError(f'{path} cannot be read ({error}): restore the file') from error
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Read the lines of a text file that are not blank, without the blanks around them."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def image_size_of(path: str | Path) -> tuple[int, int]:
+    """Read the size of an image from its header.
+
+    Args:
+        path: file of the image.
+
+    Returns:
+        Height and width in pixels as a viewer shows the image, that is, turned as EXIF says.
+
+    Raises:
+        InputError: if the file is no image that can be read.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     exif = Image.Exif()
+        ...     exif[0x0112] = 6  # turned by a quarter
+        ...     Image.new('L', (64, 48)).save(f'{folder}/1.jpg', exif=exif)
+        ...     image_size_of(f'{folder}/1.jpg')
+        (64, 48)
+    """
+    try:
+        with Image.open(path) as image:
+            return shown_size(image)
+    except Exception as error:  # decoders raise errors of many types
+        raise InputError(
+            f'{path} cannot be read as an image ({error}): restore the file, or take it out of '
+            'the data'
+        ) from error
+
+
+def shown_size(image: Image.Image) -> tuple[int, int]:
+    """Return height and width of an image that is open, turned as EXIF says."""
+    width, height = image.size
+    # Not image.getexif(), which for PNG decodes the whole image.
+    turned = Image.Image.getexif(image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    stored = getattr(image, 'tag_v2', None)  # Pillow has already turned the size of a TIFF
+    if turned and (stored is None or (stored.get(256), stored.get(257)) == (width, height)):
+        width, height = height, width
+    return height, width
+
+
+def check_size(
+    path: str, shape: tuple[int, int], annotated: tuple[int, int], listed_in: str = 'the data'
+) -> None:
+    """Compare the size of an image with what its annotation says.
+
+    Args:
+        path: file of the image.
+        shape: its height and width in pixels.
+        annotated: those of the annotation.
+        listed_in: where a user takes out the image.
+
+    Raises:
+        InputError: if they differ.
+
+    Example:
+        >>> check_size('1.jpg', (48, 64), (64, 48))
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: 1.jpg has 48x64 pixels and its annotation says 64x48 (height
+        x width), as if it were turned: correct the annotation (or the EXIF orientation of the
+        image), or take it out of the data
+    """
+    if tuple(shape) != tuple(annotated):
+        turned = tuple(shape) == tuple(annotated[::-1])
+        raise InputError(
+            f'{path} has {shape[0]}x{shape[1]} pixels and its annotation says '
+            f'{annotated[0]}x{annotated[1]} (height x width){", as if it were turned" * turned}: '
+            f'correct the annotation{" (or the EXIF orientation of the image)" * turned}, or take '
+            f'it out of {listed_in}'
+        )
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return a question with the most similar of some names, or ''.
+
+    Example:
+        >>> nearest('Cats', ['dog', 'cat'])
+        " (did you mean 'cat'?)"
+    """
+    lower = {known.lower().strip(): known for known in names}
+    similar = difflib.get_close_matches(name.lower().strip(), lower, 1)
+    return f' (did you mean {lower[similar[0]]!r}?)' if similar else ''
 
 
 def check_labels(path: str, labels: np.ndarray, num_classes: int, ignore_index: int) -> None:
@@ -65,6 +166,8 @@ def check_labels(path: str, labels: np.ndarray, num_classes: int, ignore_index: 
             f'{path} is a colour image, and a mask holds one class id per pixel: convert it to a '
             'PNG with a palette or in grey'
         )
+    if labels.dtype.kind == 'f' and (labels != np.floor(labels)).any():
+        raise InputError(f'{path} has fractions, and a mask holds one class id per pixel')
     beyond = labels[(labels >= num_classes) & (labels != ignore_index)]
     if beyond.size:
         ids = ', '.join(map(str, np.unique(beyond)[:5]))
@@ -75,43 +178,176 @@ def check_labels(path: str, labels: np.ndarray, num_classes: int, ignore_index: 
         )
 
 
+def leaves(dataset: Any) -> Iterator[Any]:
+    """Yield the datasets that wrappers, such as ConcatDataset or torch's Subset, hold."""
+    parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if parts == [None]:
+        yield dataset
+    for part in parts:
+        if part is not None:
+            yield from leaves(part)
+
+
 class CheckedDataset(BaseDataset):
-    """A dataset in local files that names the image or mask which cannot be read.
+    """A dataset in local files that names what is wrong with them, and reports what it leaves out.
 
     The base of a task's dataset, before that of the mm library. ``remedy`` says where the data come
     from, for the messages of what is missing.
+
+    Args:
+        allow_missing_classes: whether a class of ``metainfo.classes`` may have nothing to learn in
+            training. Defaults to False. The classes that a dataset has by itself, such as COCO's
+            80, may always be missing; the report says which are.
+        kwargs: arguments of the mm library's dataset.
+
+    Attributes:
+        report: what is left out, and what is used in its one obvious meaning.
     """
 
     remedy = ''
 
-    def check_data_root(self) -> None:
-        """Raise an InputError if the data root is no folder."""
-        if self.data_root and not osp.isdir(self.data_root):
-            raise InputError(f'the data root {self.data_root} is not a folder. {self.remedy}')
+    def __init__(self, *args: Any, allow_missing_classes: bool = False, **kwargs: Any) -> None:
+        self.allow_missing_classes = allow_missing_classes
+        self.report = Report('')
+        if kwargs.get('metainfo') is not None:
+            kwargs['metainfo'] = _with_classes(kwargs['metainfo'])
+        super().__init__(*args, **kwargs)
 
     @property
     def listed_in(self) -> str:
         """Where a user takes out an image."""
         return self.ann_file or 'its folder'
 
+    def full_init(self) -> None:
+        """List the images, and log what is left out."""
+        if not self._fully_initialized:
+            self.report = Report(
+                self.ann_file or ', '.join(filter(None, self.data_prefix.values()))
+            )
+            super().full_init()
+            if self.report:
+                MMLogger.get_current_instance().info(self.report.summary())
+
+    def check_data_root(self) -> None:
+        """Raise an InputError if the data root is no folder."""
+        if self.data_root and not osp.isdir(self.data_root):
+            raise InputError(f'the data root {self.data_root} is not a folder. {self.remedy}')
+
+    def check_classes(self, counts: Iterable[int], what: str, cause: str = '') -> None:
+        """Check that there is something to learn, and report the classes without.
+
+        Args:
+            counts: how much there is to learn of each class.
+            what: what is counted, such as 'box'.
+            cause: why there may be none, for the message. Defaults to what was left out.
+
+        Raises:
+            InputError: in training, if a class has nothing, unless ``allow_missing_classes``.
+        """
+        classes = self.metainfo['classes']
+        missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+        if not missing:
+            return
+        own = list(classes) != list(self.METAINFO.get('classes', ()))
+        refused = own or len(missing) == len(classes)
+        if refused and not (self.test_mode or self.allow_missing_classes):
+            raise InputError(
+                f'{self.report.name} has no {what} to learn from for {len(missing)} of the '
+                f'{len(classes)} classes, {names_of(missing)}{cause or self._cause(missing)}: '
+                'correct the data or metainfo.classes, or set allow_missing_classes=True of the '
+                'dataset'
+            )
+        for name in missing:
+            self.report.left_out(EMPTY_CLASSES, self.report.name, label=name)
+
+    def _cause(self, missing: list[str]) -> str:
+        """Return what was left out of classes, or else a class that may be meant instead."""
+        items = [item for item in self.report.items if item.action == 'left out']
+        kinds = Counter(item.kind for item in items if item.label in missing)
+        if kinds:
+            counts = ', '.join(f'{kind} ({count})' for kind, count in kinds.items())
+            return f'; left out of them are {counts}'
+        others = sorted({item.label for item in items if item.kind == OTHER_CLASSES})
+        return nearest(missing[0], others)
+
+    def prepare_metric(self, metric: Any, datasets: Sequence[Any]) -> None:
+        """Let a metric know what it is to evaluate, before the loop starts.
+
+        Args:
+            metric: one of the evaluator's.
+            datasets: this one, and those that are concatenated with it.
+
+        Raises:
+            InputError: if the metric is for other data.
+        """
+
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on a sample.
 
         Raises:
-            InputError: if the pipeline fails and the sample's image or mask cannot be read. With
-                files that can be read, the pipeline's error comes as it is.
+            InputError: if the pipeline fails and the sample's image or mask cannot be read, or if
+                the image is not of the size that its annotation says. With files that can be read,
+                the pipeline's error comes as it is.
         """
+        info = self.get_data_info(idx)
+        annotated = dict(info)  # the pipeline writes into info
         try:
-            return super().prepare_data(idx)
+            data = self.pipeline(info)
         # Decoders raise errors of many types, or return None, on which a later step fails.
         except Exception as error:
-            for path, loader in _files_read(self.pipeline, self.get_data_info(idx)):
+            for path, loader in _files_read(self.pipeline, annotated):
                 if fault := _find_fault(path, loader):
                     raise InputError(
                         f'{path} cannot be read as an image ({fault}): restore the file, or take '
                         f'it out of {self.listed_in}'
                     ) from error
+            try:
+                shape = image_size_of(annotated['img_path'])
+            except InputError:
+                raise error from None
+            self.check_sample(annotated, shape)
             raise
+        if isinstance(data, dict):
+            sample = data.get('data_samples', data)
+            sample = sample[0] if isinstance(sample, list) else sample  # TestTimeAug has several
+            if (shape := sample.get('ori_shape')) is not None:
+                self.check_sample(annotated, (shape[0], shape[1]))
+        return data
+
+    def check_sample(self, info: dict, shape: tuple[int, int]) -> None:
+        """Compare a sample's annotation with its image.
+
+        Args:
+            info: the sample as the dataset lists it.
+            shape: height and width in pixels of the image that was read.
+
+        Raises:
+            InputError: if they do not belong together.
+        """
+
+
+def _with_classes(metainfo: Any) -> Any:
+    """Return metainfo if its classes are names; those of a file are read from it."""
+    if not isinstance(metainfo, Mapping):
+        raise InputError(f'metainfo of the dataset is {metainfo!r}: write dict(classes=(...))')
+    classes = metainfo.get('classes')
+    if classes is None:
+        return metainfo
+    if isinstance(classes, str):
+        if not osp.isfile(classes):
+            raise InputError(
+                f'metainfo.classes of the dataset is the text {classes!r}: write a tuple of names, '
+                f'({classes!r},), with the comma'
+            )
+        classes = tuple(read_lines(classes))
+        metainfo = {**metainfo, 'classes': classes}
+    if not isinstance(classes, Sequence) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f'metainfo.classes of the dataset is {classes!r}: write a tuple of names')
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice or not classes:
+        fault = f'has {twice[0]!r} twice' if twice else 'is empty'
+        raise InputError(f'metainfo.classes of the dataset {fault}: list each class once')
+    return metainfo
 
 
 def _files_read(transform: Any, info: dict) -> Iterator[tuple[str, Any]]:

@@ -4,13 +4,15 @@ import os
 import os.path as osp
 from typing import Any
 
+import numpy as np
 from mmpretrain.datasets import CustomDataset as MMPretrainCustomDataset
 from mmpretrain.datasets import ImageNet as MMPretrainImageNet
 from mmpretrain.datasets import RandomResizedCrop
 
 from ..errors import InputError
 from ..registry import DATASETS, TRANSFORMS
-from .checks import CheckedDataset, require_file, require_folder
+from .checks import CheckedDataset, nearest, read_text, require_file, require_folder
+from .files import IMAGE_SUFFIXES
 from .image_size import image_size
 
 
@@ -21,6 +23,12 @@ class _CheckedClsDataset(CheckedDataset):
         'and val/, or draw demo data: python tools/make_demo_data.py'
     )
 
+    def __init__(self, *args: Any, classes: Any = None, **kwargs: Any) -> None:
+        if classes is not None:  # mmpretrain's other name for those of metainfo
+            kwargs['metainfo'] = {'classes': classes, **(kwargs.get('metainfo') or {})}
+        kwargs.setdefault('extensions', IMAGE_SUFFIXES)
+        super().__init__(*args, **kwargs)
+
     def load_data_list(self) -> list[dict]:
         """Check the files, and list the images with their classes."""
         self.check_data_root()
@@ -28,40 +36,82 @@ class _CheckedClsDataset(CheckedDataset):
             require_folder('image folder', self.img_prefix, self.remedy)
         if self.ann_file:
             require_file('list of images', self.ann_file, self.remedy)
-            self._check_list()
-        elif self.with_label:
+            return self._read_list()
+        if self.with_label:
             self._check_folders()
-        return super().load_data_list()
+        self._report_others()
+        try:
+            return super().load_data_list()
+        except RuntimeError as error:  # mmpretrain found no image
+            raise InputError(f'{self.img_prefix} holds no image. {self.remedy}') from error
 
-    def _check_list(self) -> None:
-        with open(self.ann_file) as file:
-            lines = [line.strip() for line in file]
+    def filter_data(self) -> list[dict]:
+        """Check that there are images of each class."""
+        kept = super().filter_data()
+        if self.with_label and self.metainfo.get('classes'):
+            labels = [info['gt_label'] for info in kept]
+            self.check_classes(
+                np.bincount(labels, minlength=len(self.metainfo['classes'])), 'image'
+            )
+        return kept
+
+    def _read_list(self) -> list[dict]:
+        lines = [line.strip() for line in read_text(self.ann_file).splitlines()]
         if not lines:
             raise InputError(f'the list of images {self.ann_file} is empty. {self.remedy}')
         classes = self.metainfo.get('classes') or ()
+        data_list = []
         for number, line in enumerate(lines, 1):
-            path, _, label = line.rpartition(' ') if self.with_label else (line, '', '0')
+            words = line.rsplit(maxsplit=1) if self.with_label else [line, '0']
+            path, label = words if len(words) == 2 else ('', '')
             if not path or not label.isdecimal() or (classes and int(label) >= len(classes)):
                 raise InputError(
                     f'{self.ann_file} has the line {line!r} ({number}), which is not a path and '
                     f'the number of a class from 0 to {len(classes) - 1 if classes else "..."}: '
                     'correct the line'
                 )
+            info = dict(img_path=osp.join(self.img_prefix, path))
+            data_list.append(dict(info, gt_label=int(label)) if self.with_label else info)
+        return data_list
 
     def _check_folders(self) -> None:
-        folders = [entry.name for entry in os.scandir(self.img_prefix) if entry.is_dir()]
+        folders = sorted(entry.name for entry in os.scandir(self.img_prefix) if entry.is_dir())
         classes = self.metainfo.get('classes')
         if not folders or (classes and len(folders) != len(classes)):
+            others = sorted(set(folders) - set(classes or ()))
+            absent = [name for name in classes or () if name not in folders]
+            hint = nearest(absent[0], others) if absent and len(absent) < len(folders) else ''
             raise InputError(
                 f'{self.img_prefix} has {len(folders)} folders, and there is one for each of the '
                 f'{len(classes) if classes else ""} classes: sort the images into folders, give a '
-                'list of images as ann_file, or set metainfo.classes'
+                f'list of images as ann_file, or set metainfo.classes{hint}'
+            )
+        if classes and folders != list(classes) and set(folders) & set(classes):
+            odd = (
+                next(name for name in classes if name not in folders)
+                if set(folders) != set(classes)
+                else ''
+            )
+            raise InputError(
+                f'{self.img_prefix} has the folders {tuple(folders)}, in the order of their '
+                f'numbers, and metainfo.classes is {tuple(classes)}'
+                f'{f", where {odd!r} has no folder{nearest(odd, folders)}" if odd else ""}: write '
+                'the names of the folders, in this order'
             )
         for folder in folders:
             if not any(files for _, _, files in os.walk(osp.join(self.img_prefix, folder))):
                 raise InputError(
                     f'{osp.join(self.img_prefix, folder)} is empty: put images there, or remove it'
                 )
+
+    def _report_others(self) -> None:
+        for folder, folders, files in os.walk(self.img_prefix):
+            folders[:] = [name for name in folders if not name.startswith('.')]
+            label = osp.relpath(folder, self.img_prefix).split(os.sep)[0]
+            for file in files:
+                if not self.is_valid_file(file) and not file.startswith('.'):
+                    path = osp.join(folder, file)
+                    self.report.left_out('files that are no images', path, label=label)
 
 
 @DATASETS.register_module()

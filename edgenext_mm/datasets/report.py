@@ -1,13 +1,32 @@
 """What the annotations of a dataset have that is not used as it stands."""
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 #: What becomes of something: it is read in its one obvious meaning, or it is not used.
 Action = Literal['used', 'left out']
 
+#: Kinds whose classes the summary names: of objects whose class the dataset does not have, and of
+#: the dataset's classes that have nothing.
+OTHER_CLASSES, EMPTY_CLASSES = 'objects of other classes', 'classes that nothing belongs to'
 
-class Item(NamedTuple):
+SHOWN = 3  # names in a line
+
+
+def names_of(names: Iterable[str]) -> str:
+    """Return the first of some names, quoted.
+
+    Example:
+        >>> names_of(['dog', 'cat', 'kite', 'boat', 'dog'])
+        "'boat', 'cat', 'dog', ..."
+    """
+    names = sorted(set(names))
+    return ', '.join(map(repr, names[:SHOWN])) + ', ...' * (len(names) > SHOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
     """One object, image or file that is not used as it stands.
 
     Attributes:
@@ -17,6 +36,7 @@ class Item(NamedTuple):
         id: of the annotation, or the place of the object in its file, from 1; None for a file.
         message: what is used instead, or what is wrong, such as the numbers of the box. May be ''.
         count: how many there are, where a file is full of them and they are not told apart.
+        label: name of the class of an object, or ''.
     """
 
     kind: str
@@ -25,12 +45,13 @@ class Item(NamedTuple):
     id: int | str | None = None
     message: str = ''
     count: int = 1
+    label: str = ''
 
     def __str__(self) -> str:
         where = self.file if self.id is None else f'{self.file}, annotation {self.id}'
         number = f' ({self.count})' if self.count > 1 else ''
-        message = f': {self.message}' if self.message else ''
-        return f'{self.action}: {where}: {self.kind}{number}{message}'
+        rest = ' '.join(filter(None, (self.label and repr(self.label), self.message)))
+        return f'{self.action}: {where}: {self.kind}{number}' + (f': {rest}' if rest else '')
 
 
 class Report:
@@ -42,14 +63,14 @@ class Report:
 
     Example:
         >>> report = Report('train.json')
-        >>> report.left_out('boxes without an area', '7.jpg', 31, '[5, 5, 0, 9]')
+        >>> report.left_out('boxes without an area', '7.jpg', 31, '[5, 5, 0, 9]', 'cat')
         >>> report.left_out('images without an object', '8.jpg')
         >>> report.used('areas that are missing', 'train.json', message='width x height', count=40)
         >>> report.summary()
         'train.json: left out: boxes without an area (1), images without an object (1); used: areas
         that are missing (40: width x height)'
         >>> print('\\n'.join(report.lines()))
-        left out: 7.jpg, annotation 31: boxes without an area: [5, 5, 0, 9]
+        left out: 7.jpg, annotation 31: boxes without an area: 'cat' [5, 5, 0, 9]
         left out: 8.jpg: images without an object
         used: train.json: areas that are missing (40): width x height
         >>> report.counts('left out')
@@ -61,10 +82,15 @@ class Report:
         self.items: list[Item] = []
 
     def left_out(
-        self, kind: str, file: str, id: int | str | None = None, message: str = ''
+        self,
+        kind: str,
+        file: str,
+        id: int | str | None = None,
+        message: str = '',
+        label: str = '',
     ) -> None:
         """Note what is not used; see :class:`Item`."""
-        self.items.append(Item(kind, 'left out', file, id, message))
+        self.items.append(Item(kind, 'left out', file, id, message, label=label))
 
     def used(
         self,
@@ -103,7 +129,11 @@ class Report:
 
     def _kinds(self, action: Action) -> Iterator[str]:
         for kind, count in self.counts(action).items():
-            messages = {item.message for item in self.items if item.kind == kind}
-            # What all have in common is said at once, as the meaning in which they are used.
-            said = f': {messages.pop()}' if action == 'used' and len(messages) == 1 else ''
-            yield f'{kind} ({count}{said})'
+            items = [item for item in self.items if (item.action, item.kind) == (action, kind)]
+            messages = {item.message for item in items}
+            said = ''
+            if kind in (OTHER_CLASSES, EMPTY_CLASSES):
+                said = names_of(item.label for item in items)
+            elif action == 'used' and len(messages) == 1:
+                said = messages.pop()  # the meaning in which all are used
+            yield f'{kind} ({count}{": " * bool(said)}{said})'

@@ -1,14 +1,33 @@
 """Segmentation datasets that say what is wrong with their files."""
 
 import os.path as osp
+from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
+import numpy as np
+from mmcv.transforms import LoadAnnotations
+from mmengine.logging import MMLogger
 from mmseg.datasets import BaseSegDataset as MMSegBaseSegDataset
 from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
+from mmseg.evaluation import IoUMetric
+from PIL import Image
 
 from ..errors import InputError
 from ..registry import DATASETS
-from .checks import CheckedDataset, check_labels, require_file, require_folder
+from .checks import (
+    CheckedDataset,
+    check_labels,
+    image_size_of,
+    read_lines,
+    require_file,
+    require_folder,
+)
+from .files import MASK_SUFFIXES, ImageFiles
+from .report import names_of
+
+#: Masks that are read at most before training, in search of classes without a pixel.
+MAX_SCANNED = 10_000
 
 
 class _CheckedSegDataset(CheckedDataset):
@@ -19,16 +38,27 @@ class _CheckedSegDataset(CheckedDataset):
         'from tools/make_demo_data.py'
     )
 
+    def __init__(
+        self,
+        ann_file: str = '',
+        img_suffix: str | Sequence[str] | None = None,
+        seg_map_suffix: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._suffixes = img_suffix, seg_map_suffix
+        super().__init__(ann_file=ann_file, **kwargs)
+
     def load_data_list(self) -> list[dict]:
         """Check the files, and list the images with their masks."""
         folders = {
             'image folder': self.data_prefix.get('img_path'),
             'mask folder': self.data_prefix.get('seg_map_path'),
         }
+        image_folder, mask_folder = folders.values()
         if not self.metainfo.get('classes'):
             raise InputError(
-                f'the dataset of {self.ann_file or folders["image folder"]} has no '
-                'metainfo.classes: list the names of the classes'
+                f'the dataset of {self.ann_file or image_folder} has no metainfo.classes: list the '
+                'names of the classes'
             )
         self.check_data_root()
         for what, folder in folders.items():
@@ -36,27 +66,151 @@ class _CheckedSegDataset(CheckedDataset):
                 require_folder(what, folder, self.remedy)
         if self.ann_file:
             require_file('split file', self.ann_file, self.remedy)
-        data_list = super().load_data_list()
-        if not data_list:
-            raise InputError(
-                f'{self.ann_file or folders["image folder"]} holds no image with the suffix '
-                f'{self.img_suffix}: set img_suffix of the dataset'
-            )
-        for what, key in (('image', 'img_path'), ('mask', 'seg_map_path')):
-            missing = [info[key] for info in data_list if key in info and not osp.isfile(info[key])]
-            if missing:
+        if not mask_folder:
+            if not self.test_mode:
                 raise InputError(
-                    f'{len(missing)} of {len(data_list)} {what}s are missing, such as '
-                    f'{", ".join(missing[:3])}: add them, or take them out of {self.listed_in}'
+                    f'the dataset of {self.ann_file or image_folder} has no masks to learn from: '
+                    'set data_prefix.seg_map_path'
                 )
-        return data_list
+            _remove_mask_loaders(self.pipeline)
+        pairs = self._find_pairs(image_folder or '', mask_folder)
+        entry = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)
+        return [
+            dict(img_path=image, **({'seg_map_path': mask} if mask else {}), **entry, seg_fields=[])
+            for image, mask in pairs
+        ]
+
+    def _find_pairs(
+        self, image_folder: str, mask_folder: str | None
+    ) -> list[tuple[str, str | None]]:
+        """Return the images with their masks, if any."""
+        image_suffix, mask_suffix = self._suffixes
+        images = ImageFiles(image_folder, image_suffix, without=mask_folder)
+        masks = ImageFiles(mask_folder, mask_suffix, MASK_SUFFIXES) if mask_folder else None
+        if masks and osp.realpath(image_folder) == osp.realpath(masks.folder) and not image_suffix:
+            images.known = tuple(set(images.known) - set(masks.suffixes or masks.known))
+        if self.ann_file and not osp.isdir(self.ann_file):
+            names = read_lines(self.ann_file)
+        else:
+            names = images.names(self.report)
+            if masks:
+                for name in sorted(set(masks.names(self.report)) - {*names}):
+                    self.report.left_out('masks without an image', masks.find(name) or name)
+        if not names:
+            raise InputError(
+                f'{self.ann_file or image_folder} holds no image'
+                f'{f" with the suffix {image_suffix}: set img_suffix" if image_suffix else ""}: '
+                f'add images. {self.remedy}'
+            )
+        return list(
+            zip(
+                self._find(names, images, 'image'),
+                self._find(names, masks, 'mask') if masks else [None] * len(names),
+                strict=True,
+            )
+        )
+
+    def _find(self, names: list[str], files: ImageFiles, what: str) -> list[str]:
+        found = [files.find(name) for name in names]
+        missing = [
+            files.path_of(name) for name, path in zip(names, found, strict=True) if path is None
+        ]
+        if missing:
+            hint = ''
+            if what == 'mask' and ImageFiles(files.folder, ('.jpg', '.jpeg')).find(
+                osp.relpath(osp.splitext(missing[0])[0], files.folder)
+            ):
+                hint = ' (there are JPEG files, which do not keep the ids of classes: save PNG)'
+            raise InputError(
+                f'{len(missing)} of {len(names)} {what}s are missing, such as '
+                f'{", ".join(missing[:3])}{hint}: add them, or take them out of {self.listed_in}'
+            )
+        return [path for path in found if path]
+
+    def filter_data(self) -> list[dict]:
+        """Check that there are pixels of each class to learn from."""
+        kept = super().filter_data()
+        if not self.test_mode and not self.allow_missing_classes:
+            self._check_pixels([(info['img_path'], info['seg_map_path']) for info in kept])
+        return kept
+
+    def _check_pixels(self, files: list[tuple[str, str]]) -> None:
+        """Read masks in random order until each class was seen, so that few are read."""
+        order = np.random.default_rng(0).permutation(len(files))[:MAX_SCANNED]
+        number, counts = len(self.metainfo['classes']), np.zeros(256, int)
+        pixels: np.ndarray = counts[:number]
+        with ThreadPool(4) as pool:
+            for found in pool.imap(lambda index: self._count_ids(*files[index]), order):
+                counts += found
+                pixels = np.bincount(self._new_ids(), counts, 256)[:number]
+                if pixels.all():
+                    return
+        if len(order) < len(files):
+            names = names_of(np.array(self.metainfo['classes'])[pixels == 0].tolist())
+            MMLogger.get_current_instance().warning(
+                f'{self.report.name}: no pixel of {names} in {len(order)} of {len(files)} masks'
+            )
+            return
+        cause = ''
+        if counts[self.ignore_index] and counts[1:].sum() == counts[self.ignore_index]:
+            cause = (
+                f'; the masks hold 0 and {self.ignore_index}, and {self.ignore_index} is left out: '
+                'if it means the object, write the place of its class in metainfo.classes instead'
+            )
+        self.check_classes(pixels, 'pixel', cause)
+
+    def _new_ids(self) -> np.ndarray:
+        """Return what mmseg makes of each id that a mask may hold."""
+        ids = np.arange(256)
+        if self.reduce_zero_label:
+            ids = np.where((ids == 0) | (ids == 255), 255, ids - 1)
+        new_ids = ids.copy()
+        for old, new in (self.label_map or {}).items():
+            new_ids[ids == old] = new
+        return new_ids
+
+    def _count_ids(self, image: str, mask: str) -> np.ndarray:
+        """Return the number of pixels of each id in a mask, (256,)."""
+        labels = self._check_mask(mask, image, image_size_of(image), whole=True)
+        return np.bincount(labels.ravel(), minlength=256)[:256]
+
+    def check_sample(self, info: dict, shape: tuple[int, int]) -> None:
+        """Compare the size of a mask with that of its image."""
+        if 'seg_map_path' in info:
+            self._check_mask(info['seg_map_path'], info['img_path'], shape)
+
+    def _check_mask(
+        self, mask: str, image: str, shape: tuple[int, int], whole: bool = False
+    ) -> np.ndarray:
+        """Check a mask, whose pixels are read if ``whole`` or if they may be beyond eight bits."""
+        try:
+            with Image.open(mask) as opened:
+                size = opened.height, opened.width
+                whole = whole or opened.mode not in ('1', 'L', 'P')
+                labels = np.asarray(opened) if whole else np.zeros((0, 0), np.uint8)
+        except Exception as error:  # decoders raise errors of many types
+            raise InputError(
+                f'{mask} cannot be read as an image ({error}): restore the file, or take it out of '
+                f'{self.listed_in}'
+            ) from error
+        # mmseg cuts the ids to eight bits, and maps them.
+        mapped = self.label_map is not None or self.reduce_zero_label
+        number = 256 if mapped else len(self.metainfo['classes'])
+        check_labels(mask, labels, number, self.ignore_index)
+        if size != shape:
+            raise InputError(
+                f'{mask} has {size[0]}x{size[1]} pixels and its image {image} has '
+                f'{shape[0]}x{shape[1]} (height x width): draw the mask at the size of the image, '
+                'as viewers show it'
+            )
+        return labels.astype(np.uint8)
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on a sample.
 
         Raises:
-            InputError: if the image or mask cannot be read, or if the mask has other ids than those
-                of the classes.
+            InputError: if the image or mask cannot be read, if the mask has another size than the
+                image, or if it has other ids than those of the classes.
         """
         data = super().prepare_data(idx)
         # On a GPU an id beyond the classes fails in a kernel, which names no file.
@@ -66,14 +220,50 @@ class _CheckedSegDataset(CheckedDataset):
             check_labels(path, labels, len(self.metainfo['classes']), self.ignore_index)
         return data
 
+    def prepare_metric(self, metric: Any, datasets: Sequence[Any]) -> None:
+        """Refuse to evaluate without masks."""
+        if isinstance(metric, IoUMetric) and not metric.format_only:
+            for dataset in datasets:
+                if not dataset.data_prefix.get('seg_map_path'):
+                    raise InputError(
+                        f'the dataset of {dataset.report.name} has no masks to evaluate with: set '
+                        'data_prefix.seg_map_path, or have the predictions written only, with '
+                        'format_only=True and output_dir of the evaluator'
+                    )
+
+
+def _remove_mask_loaders(pipeline: Any) -> None:
+    """Take the steps that load masks out of a pipeline, for images without."""
+    if hasattr(pipeline, 'transforms'):
+        pipeline.transforms = [
+            step
+            for step in pipeline.transforms
+            if not (isinstance(step, LoadAnnotations) and step.with_seg)
+        ]
+    # TestTimeAug holds its transforms as subroutines.
+    for step in getattr(pipeline, 'transforms', getattr(pipeline, 'subroutines', ())):
+        _remove_mask_loaders(step)
+
 
 @DATASETS.register_module()
 class BaseSegDataset(_CheckedSegDataset, MMSegBaseSegDataset):
-    """mmseg's BaseSegDataset, which checks its files and names the one at fault.
+    """mmseg's BaseSegDataset, which finds images of any suffix and names what is wrong with them.
+
+    A mask has the name of its image but for the suffix. What is used, left out and refused is in
+    docs/custom_data.md.
+
+    Args:
+        ann_file: a file with the names of the images, without suffix. Defaults to '', all images.
+        img_suffix: what the names of images end with, or several of that. Defaults to any suffix of
+            an image that can be read.
+        seg_map_suffix: the same for masks. Defaults to any suffix of a lossless image.
+        allow_missing_classes: see :class:`~edgenext_mm.datasets.checks.CheckedDataset`.
+        kwargs: the other arguments of mmseg's BaseSegDataset.
 
     Raises:
         InputError: if the data root, a folder, the split file, an image or a mask is missing, if an
-            image or mask cannot be read, or if a mask has ids beyond the classes.
+            image or mask cannot be read, if a mask has ids beyond the classes or another size than
+            its image, or if a class has no pixel in the masks of a training set.
 
     Example:
         >>> BaseSegDataset(data_root='nowhere', metainfo=dict(classes=['road', 'sky']))

@@ -1,6 +1,7 @@
 """What the mm Runner is extended with."""
 
 from .amp import CPUAmpOptimWrapper
+from .data import DataReportHook, SmallImageHook
 from .hooks import (
     CompileHook,
     KeepMemoryHook,
@@ -16,10 +17,12 @@ __all__ = [
     'AdamW',
     'CPUAmpOptimWrapper',
     'CompileHook',
+    'DataReportHook',
     'KeepMemoryHook',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
     'PretrainedHook',
     'ResumeEpochHook',
+    'SmallImageHook',
     'SwitchToDeployHook',
 ]

@@ -14,6 +14,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from ..checkpoint.pretrained import check_shapes, fit
+from ..datasets.checks import leaves
 from ..deploy import switch_to_deploy
 from ..errors import InputError
 from ..registry import HOOKS
@@ -310,9 +311,5 @@ def _right_numbers(head: nn.Module, classes: int, things: int) -> dict[str, int]
 
 
 def _metainfos(dataset: Any) -> list[dict]:
-    """Return the metainfo of a dataset, or of all those that mmdet or PyTorch put together."""
-    metainfo = getattr(dataset, 'metainfo', None)
-    if metainfo is None:
-        parts = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-        return [info for part in parts if part is not None for info in _metainfos(part)] or [{}]
-    return [metainfo] if isinstance(metainfo, dict) else metainfo
+    """Return the metainfo of the datasets that a dataset consists of."""
+    return [getattr(leaf, 'metainfo', {}) for leaf in leaves(dataset)]

@@ -51,11 +51,8 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + '/annotations/instances_val2017.json',
-    metric='bbox',
-)
+# It takes the annotations of the dataset.
+val_evaluator = dict(type='edgenext_mm.CocoMetric', metric='bbox')
 test_evaluator = val_evaluator
 
 tta_model = dict(

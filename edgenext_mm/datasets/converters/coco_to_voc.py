@@ -4,6 +4,8 @@ The EdgeNeXt paper follows CVNets' recipe for DeepLabv3 with MobileViT, which tr
 those images of COCO that show VOC's classes.
 """
 
+import sys
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from mmseg.datasets import PascalVOCDataset
 from pycocotools.coco import COCO
 
 from ...errors import InputError
-from ..checks import coco_errors
+from ..annotations import read_coco
+from ..report import Report
 from . import voc_masks
 
 SPLITS = ('train2017', 'val2017')
@@ -108,16 +111,21 @@ def convert_coco(
 
 
 def _convert_split(annotation_file: Path, out: Path, split: str, processes: int | None) -> int:
-    with coco_errors(annotation_file):
-        coco = COCO(annotation_file)
-        categories = {category['id']: category['name'] for category in coco.dataset['categories']}
-        class_ids = {i: _IDS[name] for i, name in categories.items() if name in _IDS}
-        tasks = {
-            out / split / f'{Path(image["file_name"]).stem}.png': (image, annotations)
-            for image in coco.dataset['images']
-            if (annotations := coco.imgToAnns[image['id']])
-            and any(annotation['category_id'] in class_ids for annotation in annotations)
-        }
+    images = annotation_file.parents[1] / split
+    content = read_coco(annotation_file, str(images), report := Report(str(annotation_file)))
+    if report:
+        print(report.summary(), file=sys.stderr)
+    categories = {category['id']: category['name'] for category in content['categories']}
+    class_ids = {i: _IDS[name] for i, name in categories.items() if name in _IDS}
+    by_image = defaultdict(list)
+    for annotation in content['annotations']:
+        by_image[annotation['image_id']].append(annotation)
+    tasks = {
+        out / split / f'{Path(image["file_name"]).stem}.png': (image, annotations)
+        for image in content['images']
+        if (annotations := by_image[image['id']])
+        and any(annotation['category_id'] in class_ids for annotation in annotations)
+    }
     voc_masks.convert_masks(partial(draw_mask, class_ids=class_ids), tasks, processes)
     voc_masks.write_list(out / f'{split}.txt', sorted(path.stem for path in tasks))
     return len(tasks)

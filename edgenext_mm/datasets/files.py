@@ -1,0 +1,125 @@
+"""Images of a folder, found by their names without suffix."""
+
+import os
+import os.path as osp
+from collections.abc import Sequence
+
+from ..errors import InputError
+from .report import Report
+
+#: Suffixes of images that can be read, in whatever case.
+IMAGE_SUFFIXES = (
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.gif'),
+    *('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.avif'),
+)
+
+#: Suffixes of images that keep each value as it is.
+MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.gif', '.pgm')
+
+
+class ImageFiles:
+    """The images of a folder, by their names without suffix.
+
+    Args:
+        folder: the folder, with those in it.
+        suffix: what the name of an image ends with, or several of that. Defaults to the known ones.
+        known: suffixes in any case, for the default.
+        without: a folder to leave out, such as that of the masks.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ('1.JPG', '2.png', 'notes.txt'):
+        ...         _ = Path(folder, name).write_text('')
+        ...     images = ImageFiles(folder)
+        ...     images.names(report := Report(''))
+        ...     osp.basename(images.find('1'))
+        ['1', '2']
+        '1.JPG'
+        >>> report.counts('left out')
+        {'files that are no images': 1}
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        suffix: str | Sequence[str] | None = None,
+        known: Sequence[str] = IMAGE_SUFFIXES,
+        without: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.suffixes = (suffix,) if isinstance(suffix, str) else suffix and tuple(suffix)
+        self.known, self.without = tuple(known), without and osp.realpath(without)
+        self._folders: dict[str, tuple[dict[str, list[str]], list[str]]] = {}
+
+    def find(self, name: str, hint: str = '') -> str | None:
+        """Return the path of an image, or None if there is none.
+
+        Args:
+            name: without suffix, and with the folder in this one, if any. It may have its suffix.
+            hint: the name of the file if that is known, to choose from several.
+
+        Raises:
+            InputError: if there are several.
+        """
+        folder, stem = osp.split(name)
+        images, _ = self._list(folder)
+        found = images.get(stem) or []
+        if not found:
+            found = [file for file in images.get(self._stem(stem) or '', ()) if file == stem]
+        hint = osp.basename(hint.replace('\\', '/'))
+        if len(found) > 1 and hint in found:
+            found = [hint]
+        if len(found) > 1:
+            paths = ' and '.join(osp.join(self.folder, folder, file) for file in sorted(found)[:2])
+            raise InputError(
+                f'{paths} have the same name but for the suffix, so that it is not clear which is '
+                f'{name}: remove or rename one, or set img_suffix of the dataset'
+            )
+        return osp.join(self.folder, folder, found[0]) if found else None
+
+    def path_of(self, name: str) -> str:
+        """Return the path that an image is expected to have."""
+        return osp.join(self.folder, name + (self.suffixes or self.known)[0])
+
+    def names(self, report: Report) -> list[str]:
+        """List the names of all images, and report the files that are none."""
+        names = []
+        for folder, folders, _ in os.walk(self.folder, followlinks=True):
+            folders[:] = [
+                name
+                for name in folders
+                if not name.startswith('.') and osp.realpath(osp.join(folder, name)) != self.without
+            ]
+            inner = osp.relpath(folder, self.folder)
+            inner = '' if inner == '.' else inner
+            images, others = self._list(inner)
+            names += [osp.join(inner, stem) for stem in images]
+            for file in others:
+                image = file.lower().endswith(IMAGE_SUFFIXES)
+                kind = 'images of another suffix' if image else 'files that are no images'
+                report.left_out(kind, osp.join(folder, file))
+        return sorted(names)
+
+    def _list(self, folder: str) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the files of each stem in a folder of this one, and the others."""
+        if folder not in self._folders:
+            images: dict[str, list[str]] = {}
+            others = []
+            path = osp.join(self.folder, folder)
+            for entry in os.scandir(path) if osp.isdir(path) else ():
+                if not entry.name.startswith('.') and entry.is_file():
+                    stem = self._stem(entry.name)
+                    if stem is None:
+                        others.append(entry.name)
+                    else:
+                        images.setdefault(stem, []).append(entry.name)
+            self._folders[folder] = images, others
+        return self._folders[folder]
+
+    def _stem(self, file: str) -> str | None:
+        """Return the name of an image without its suffix, or None for another file."""
+        name = file if self.suffixes else file.lower()
+        ends = [suffix for suffix in self.suffixes or self.known if name.endswith(suffix)]
+        return file[: len(file) - max(map(len, ends))] if ends else None
