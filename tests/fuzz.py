@@ -605,7 +605,6 @@ SETTINGS = [
     'with_label',
     'backend_args',
     'unknown',
-    'type',
     'pipeline',
 ]
 SETTING_VALUES = [

@@ -7,7 +7,7 @@ import os.path as osp
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from mmcv.image import imfrombytes
@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..errors import InputError
 from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
+from .settings import check_settings
 
 #: Errors of the system in opening a file, which say nothing about the file.
 _SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -30,6 +31,15 @@ def require_folder(what: str, path: str, remedy: str) -> None:
     """Raise an InputError unless the path is a folder with something in it."""
     if not osp.isdir(path) or not any(os.scandir(path)):
         raise InputError(f'the {what} {path} is missing or empty. {remedy}')
+
+
+def check_regular(path: str) -> None:
+    """Raise an InputError if something else than a file, such as a pipe, has a file's name.
+
+    To read a pipe takes until something is written into it.
+    """
+    if osp.exists(path) and not osp.isfile(path) and not osp.isdir(path):
+        raise InputError(f'{path} is no regular file: put an image there, or remove it')
 
 
 def require_file(what: str, path: str, remedy: str) -> None:
@@ -79,6 +89,7 @@ def image_size_of(path: str | Path) -> tuple[int, int]:
         ...     image_size_of(f'{folder}/1.jpg')
         (64, 48)
     """
+    check_regular(path)
     try:
         with Image.open(path) as image:
             return shown_size(image)
@@ -206,6 +217,11 @@ class CheckedDataset(BaseDataset):
 
     remedy = ''
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Check the settings before any class of the mm libraries works with them."""
+        check_settings(cls, kwargs)
+        return super().__new__(cls)
+
     def __init__(self, *args: Any, allow_missing_classes: bool = False, **kwargs: Any) -> None:
         self.allow_missing_classes = allow_missing_classes
         self.report = Report('')
@@ -291,6 +307,8 @@ class CheckedDataset(BaseDataset):
         """
         info = self.get_data_info(idx)
         annotated = dict(info)  # the pipeline writes into info
+        for key in ('img_path', 'seg_map_path'):
+            check_regular(info.get(key, ''))
         try:
             data = self.pipeline(info)
         # Decoders raise errors of many types, or return None, on which a later step fails.

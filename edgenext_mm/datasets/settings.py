@@ -1,17 +1,20 @@
-"""The settings of a dataset, which a config may have with any value."""
+"""The settings of a dataset, which a config may have with any name and value."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import InputError
 
 _TEXT, _SWITCH = (str, 'a text'), (bool, 'True or False')
-_TEXTS = ((str, tuple, list), 'a text or a tuple of texts')
+_SUFFIXES = ((str, tuple, list, type(None)), 'a suffix, or a tuple of suffixes')
 _DICT = ((Mapping, type(None)), 'a dict')
 
 #: What a setting may be, as types and in words.
 _TYPES: dict[str, tuple[Any, str]] = {
-    'data_root': ((str, type(None)), 'a folder, as text'),
+    'data_root': ((str, os.PathLike, type(None)), 'a folder, as text'),
     'ann_file': _TEXT,
     'data_prefix': ((str, Mapping), 'a dict of folders, or a folder'),
     'metainfo': _DICT,
@@ -25,35 +28,64 @@ _TYPES: dict[str, tuple[Any, str]] = {
     'reduce_zero_label': _SWITCH,
     'with_label': _SWITCH,
     'allow_missing_classes': _SWITCH,
-    'img_suffix': _TEXTS,
-    'seg_map_suffix': _TEXT,
+    'img_suffix': _SUFFIXES,
+    'seg_map_suffix': _SUFFIXES,
     'extensions': ((list, tuple), 'a tuple of suffixes'),
     'ignore_index': (int, 'a number'),
     'max_refetch': (int, 'a number'),
 }
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Check that the arguments of a dataset are of the types that it takes.
+def check_settings(dataset: type, settings: Mapping[str, Any]) -> None:
+    """Check that a dataset has the settings, and that they are of the types that it takes.
+
+    Args:
+        dataset: its class.
+        settings: arguments by name.
 
     Raises:
         InputError: naming the first that is not.
 
     Example:
-        >>> check_settings(dict(ann_file='train.json', indices=8))
-        >>> check_settings(dict(ann_file=['train.json']))
+        >>> from mmengine.dataset import BaseDataset
+        >>> check_settings(BaseDataset, dict(ann_file='train.json', indices=8))
+        >>> check_settings(BaseDataset, dict(ann_file=['train.json']))
         Traceback (most recent call last):
         edgenext_mm.errors.InputError: ann_file of the dataset is ['train.json']: write a text
+        >>> check_settings(BaseDataset, dict(anno_file='train.json'))
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: BaseDataset has no setting anno_file (did you mean ann_file?)
     """
+    known = {
+        name
+        for cls in dataset.__mro__
+        if '__init__' in vars(cls)
+        for name in inspect.signature(vars(cls)['__init__']).parameters
+    }
     for name, value in settings.items():
-        types, words = _TYPES.get(name, (object, ''))
-        fits = isinstance(value, types) and (types is bool or not isinstance(value, bool))
-        if name == 'pipeline':
-            fits = fits and all(isinstance(step, Mapping) or callable(step) for step in value)
-        elif name in ('indices', 'img_suffix', 'extensions') and isinstance(value, list | tuple):
-            kind = int if name == 'indices' else str
-            fits = fits and all(isinstance(item, kind) for item in value)
-        elif name == 'data_prefix' and isinstance(value, Mapping):
-            fits = fits and all(isinstance(folder, str | None) for folder in value.values())
-        if not fits and types is not object:
-            raise InputError(f'{name} of the dataset is {value!r:.100}: write {words}')
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, 1)
+            hint = f' (did you mean {similar[0]}?)' if similar else ': take it out'
+            raise InputError(f'{dataset.__name__} has no setting {name}{hint}')
+        if name in _TYPES:
+            types, words = _TYPES[name]
+            if not _fits(value, types) or not all(_fits(*item) for item in _parts(name, value)):
+                raise InputError(f'{name} of the dataset is {value!r:.100}: write {words}')
+
+
+def _fits(value: Any, types: Any) -> bool:
+    # True and False are numbers to Python.
+    return isinstance(value, types) and (types is bool or not isinstance(value, bool))
+
+
+def _parts(name: str, value: Any) -> list[tuple[Any, Any]]:
+    """Return the parts of a value, each with its types."""
+    if name == 'pipeline':
+        return [(step, (Mapping, Callable)) for step in value]
+    if name == 'data_prefix' and isinstance(value, Mapping):
+        return [(folder, (str, type(None))) for folder in value.values()]
+    if name == 'indices' and isinstance(value, list | tuple):
+        return [(index, int) for index in value]
+    if name in ('img_suffix', 'seg_map_suffix', 'extensions') and isinstance(value, list | tuple):
+        return [(suffix, str) for suffix in value]
+    return []
