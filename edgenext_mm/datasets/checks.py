@@ -18,6 +18,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from ..errors import InputError
+from .faults import refuse
 from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
 from .settings import check_settings
 
@@ -267,7 +268,7 @@ class CheckedDataset(BaseDataset):
         own = list(classes) != list(self.METAINFO.get('classes', ()))
         refused = own or len(missing) == len(classes)
         if refused and not (self.test_mode or self.allow_missing_classes):
-            raise InputError(
+            refuse(
                 f'{self.report.name} has no {what} to learn from for {len(missing)} of the '
                 f'{len(classes)} classes, {names_of(missing)}{cause or self._cause(missing)}: '
                 'correct the data or metainfo.classes, or set allow_missing_classes=True of the '
@@ -308,7 +309,8 @@ class CheckedDataset(BaseDataset):
         info = self.get_data_info(idx)
         annotated = dict(info)  # the pipeline writes into info
         for key in ('img_path', 'seg_map_path'):
-            check_regular(info.get(key, ''))
+            if path := info.get(key):
+                check_regular(path)
         try:
             data = self.pipeline(info)
         # Decoders raise errors of many types, or return None, on which a later step fails.

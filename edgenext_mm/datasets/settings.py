@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mmengine.fileio import get_file_backend
+
 from ..errors import InputError
 
 _TEXT, _SWITCH = (str, 'a text'), (bool, 'True or False')
@@ -16,7 +18,7 @@ _DICT = ((Mapping, type(None)), 'a dict')
 _TYPES: dict[str, tuple[Any, str]] = {
     'data_root': ((str, os.PathLike, type(None)), 'a folder, as text'),
     'ann_file': _TEXT,
-    'data_prefix': ((str, Mapping), 'a dict of folders, or a folder'),
+    'data_prefix': (Mapping, 'a dict of folders'),
     'metainfo': _DICT,
     'filter_cfg': _DICT,
     'backend_args': _DICT,
@@ -57,10 +59,10 @@ def check_settings(dataset: type, settings: Mapping[str, Any]) -> None:
         edgenext_mm.errors.InputError: BaseDataset has no setting anno_file (did you mean ann_file?)
     """
     known = {
-        name
-        for cls in dataset.__mro__
+        name: parameter.default
+        for cls in reversed(dataset.__mro__)
         if '__init__' in vars(cls)
-        for name in inspect.signature(vars(cls)['__init__']).parameters
+        for name, parameter in inspect.signature(vars(cls)['__init__']).parameters.items()
     }
     for name, value in settings.items():
         if name not in known:
@@ -69,8 +71,18 @@ def check_settings(dataset: type, settings: Mapping[str, Any]) -> None:
             raise InputError(f'{dataset.__name__} has no setting {name}{hint}')
         if name in _TYPES:
             types, words = _TYPES[name]
+            if name == 'data_prefix' and isinstance(known[name], str):  # mmpretrain's
+                types = (str, types)
             if not _fits(value, types) or not all(_fits(*item) for item in _parts(name, value)):
                 raise InputError(f'{name} of the dataset is {value!r:.100}: write {words}')
+    if backend_args := settings.get('backend_args'):
+        try:
+            get_file_backend(backend_args=dict(backend_args))
+        except Exception as error:  # of what a backend makes of its arguments
+            raise InputError(
+                f'backend_args of the dataset is {backend_args!r:.100}, of which mmengine makes no '
+                f'file backend ({error}): correct it, or take it out for local files'
+            ) from error
 
 
 def _fits(value: Any, types: Any) -> bool:
