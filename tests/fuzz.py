@@ -63,16 +63,59 @@ NUMBERS = [
 ]
 TEXTS = [
     *('', ' ', '0', '12', ' 7 ', '-3', '1e3', '0x10', '1,5', '1_0', 'nan', 'inf', '٣', '²', 'cat'),
-    *('CAT', ' cat', 'cta', 'bird', 'ünï-猫', '\ud800', '\0', 'a\nb', '..', '../1.png', '/etc/passwd'),
-    *('1.png', '2.png', '/', '.', 'x' * 300, '%s', '{0}', "it's", 'C:\\a\\b.png', '~', '1.PNG', 'NaN'),
+    *(
+        'CAT',
+        ' cat',
+        'cta',
+        'bird',
+        'ünï-猫',
+        '\ud800',
+        '\0',
+        'a\nb',
+        '..',
+        '../1.png',
+        '/etc/passwd',
+    ),
+    *(
+        '1.png',
+        '2.png',
+        '/',
+        '.',
+        'x' * 300,
+        '%s',
+        '{0}',
+        "it's",
+        'C:\\a\\b.png',
+        '~',
+        '1.PNG',
+        'NaN',
+    ),
 ]
-OTHERS = [None, [], {}, [[]], [None], {'a': 1}, [1], [1, 2, 3], [1, 2, 3, 4, 5], ['1', '2', '3', '4']]
+OTHERS = [
+    None,
+    [],
+    {},
+    [[]],
+    [None],
+    {'a': 1},
+    [1],
+    [1, 2, 3],
+    [1, 2, 3, 4, 5],
+    ['1', '2', '3', '4'],
+]
 VALUES = [*NUMBERS, *TEXTS, *OTHERS]
 BOXES = [
     *([0, 0, 48, 40], [0, 0, 1, 1], [0.2, 0.2, 0.5, 0.5], [5, 5, 0, 9], [5, 5, 9, 0], [5, 5, 0, 0]),
     *([9, 9, -4, 5], [-9, -9, 5, 5], [-9, -9, 20, 20], [40, 30, 50, 50], [60, 60, 9, 9]),
     *(['4', '4', '20', '16'], [4, 4, 20], [4, 4, 20, 16, 1], [1e308, 1e308, 1e308, 1e308]),
-    *([float('nan')] * 4, [0, 0, float('inf'), 5], [[4, 4, 20, 16]], {'x': 4}, [1e-9] * 4, '4 4 9 9'),
+    *(
+        [float('nan')] * 4,
+        [0, 0, float('inf'), 5],
+        [[4, 4, 20, 16]],
+        {'x': 4},
+        [1e-9] * 4,
+        '4 4 9 9',
+    ),
 ]
 
 
@@ -274,7 +317,7 @@ def change_image(draw, files, name, images=IMAGES):
     content = files.pop(name)
     if what == 'suffix':
         suffix = draw(st.sampled_from(['.PNG', '.jpg', '.JPEG', '.webp', '.txt', '', '.png.png']))
-        files[str(Path(name).with_suffix(''))+ suffix] = content
+        files[str(Path(name).with_suffix('')) + suffix] = content
         return f'{name} has the suffix {suffix!r}'
     return f'{name} is missing'
 
@@ -383,9 +426,7 @@ def change_tree(draw, root):
 
 ENTITIES = (
     b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "1234567890">'
-    + b''.join(
-        b'<!ENTITY %c "%s">' % (98 + i, b'&%c;' % (97 + i) * 10) for i in range(9)
-    )
+    + b''.join(b'<!ENTITY %c "%s">' % (98 + i, b'&%c;' % (97 + i) * 10) for i in range(9))
     + b']><annotation><filename>&j;</filename></annotation>'
 )
 
@@ -510,7 +551,9 @@ def mask_cases(draw):
             changes.append(change_image(draw, files, draw(st.sampled_from(images))))
         elif what == 'extra':
             folder = draw(st.sampled_from(['images', 'masks']))
-            name = draw(st.sampled_from([*NAMES, 'Thumbs.db', '3.jpg', '3.png', '3.JPG', 'a/3.jpg']))
+            name = draw(
+                st.sampled_from([*NAMES, 'Thumbs.db', '3.jpg', '3.png', '3.JPG', 'a/3.jpg'])
+            )
             files[f'{folder}/{name}'] = draw(st.sampled_from([b'', IMAGES['JPEG'], b'text']))
             changes.append(f'also {folder}/{name}')
         else:
@@ -610,7 +653,18 @@ SETTINGS = [
 SETTING_VALUES = [
     *(None, '', 'cat', 'nowhere', '/', 'images', 'coco.json', 0, 1, -1, 3.5, 255, True, False),
     *([], {}, ('cat',), ['cat', 'dog'], ('dog', 'cat'), ('cat', 'cat'), ('cat', 'dgo'), (1, 2)),
-    *(('cat', None), ('', ' '), ('.jpg', '.png'), ['.png'], '.png', 'png', '.PNG', [0], [99], (-1,)),
+    *(
+        ('cat', None),
+        ('', ' '),
+        ('.jpg', '.png'),
+        ['.png'],
+        '.png',
+        'png',
+        '.PNG',
+        [0],
+        [99],
+        (-1,),
+    ),
     *({'classes': 'cat'}, {'classes': ()}, {'classes': ('cat',)}, {'img': None}, {'img': ''}),
     *({'img': 'nowhere'}, {'filter_empty_gt': 'yes'}, {'min_size': 'a'}, {'img_path': 3}),
     *(float('nan'), 10**30, 'x' * 300, '\0', 'ünï', {'classes': None}, {'classes': ('cat', 'cow')}),

@@ -3,12 +3,13 @@
 import hashlib
 import io
 import json
+import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,17 +17,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS
-from PIL import Image
+from mmengine.registry import DATASETS, METRICS
 
-from ..datasets.checks import check_labels
+from ..datasets.checks import CheckedDataset, check_labels
+from ..datasets.faults import reading_on
 from ..datasets.image_size import SizedBatch
-from ..datasets.report import Item, Report
+from ..datasets.report import EMPTY_CLASSES, Item
 from ..errors import InputError
 from ..fileio import AtomicLocalBackend
 from ..models.edgenext import MIN_SIZE
 from ..parallel import parallel_map
 
+SPLITS = ('train', 'val', 'test')
 #: COCO's limits of small, medium and large boxes, in pixels of a square's side.
 BOX_SIZES = {'small': (0, 32), 'medium': (32, 96), 'large': (96, np.inf)}
 #: Classes that a picture names: more would be lines of less than a pixel.
@@ -103,6 +105,10 @@ class Summary:
     digests: dict[str, bytes] = field(default_factory=dict)
     notes: list[Item] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    known: set[tuple[str, str]] = field(default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        self.start(self.classes)
 
     def start(self, classes: Sequence[str]) -> None:
         """Begin to count objects of these classes."""
@@ -111,7 +117,7 @@ class Summary:
 
     def add(self, finding: '_Finding') -> None:
         """Add what was found in an image."""
-        self.problems += finding.problems
+        self.add_problems(finding.problems)
         if finding.image_size:
             self.image_sizes.append(finding.image_size)
         if finding.digest:
@@ -123,6 +129,14 @@ class Summary:
             self.ignored_pixels += finding.ignored_pixels
             self.images += finding.counts > 0
             self.boxes += finding.boxes
+
+    def add_problems(self, problems: Iterable[Problem]) -> None:
+        """Add problems, but a file's of one kind once: a file is read more than once."""
+        for problem in problems:
+            key = (problem.kind, problem.file or problem.message)
+            if key not in self.known:
+                self.known.add(key)
+                self.problems.append(problem)
 
     def columns(self) -> dict[str, list]:
         """Return the columns of the table of classes."""
@@ -138,7 +152,20 @@ class Summary:
                 columns[size] = np.bincount(chosen, minlength=len(self.classes)).tolist()
             if self.ignored.any():
                 columns['ignored'] = self.ignored.tolist()
+        if any(left_out := self._left_out()):
+            columns['left out'] = left_out
         return columns
+
+    def _left_out(self) -> list[int]:
+        """Return how many objects of each class are left out and not in the column 'ignored'."""
+        labels = Counter(
+            item.label
+            for item in self.notes
+            if item.action == 'left out' and item.kind != EMPTY_CLASSES
+        )
+        ignored = self.ignored.tolist()
+        counts = [labels[name] for name in self.classes]
+        return [max(count - less, 0) for count, less in zip(counts, ignored, strict=True)]
 
     def table(self) -> str:
         """Return the sizes of the images, and the classes as a table in Markdown."""
@@ -184,7 +211,8 @@ class Summary:
         for kind, problems in sorted(kinds.items(), key=lambda item: -len(item[1])):
             if len(problems) > 1:
                 lines.append(f'  {len(problems)} times: {kind}')
-            lines += [f'  {problem.message}' for problem in problems[:shown]]
+            messages = sorted(problem.message for problem in problems)
+            lines += [f'  {message}' for message in messages[:shown]]
             if len(problems) > shown:
                 lines.append(f'  and {len(problems) - shown} more, which --json lists')
         return lines
@@ -201,7 +229,7 @@ class Summary:
             'widths': dict(sorted(Counter(widths).items())),
             'classes': [dict(zip(columns, row, strict=True)) for row in zip(*columns.values())],
             'ignored pixels': self.ignored_pixels,
-            'notes': [item._asdict() for item in self.notes],
+            'notes': [asdict(item) for item in self.notes],
             'problems': [problem._asdict() for problem in self.problems],
         }
 
@@ -220,34 +248,55 @@ def summarize(cfg: Config, processes: int | None = None) -> list[Summary]:
         those that are concatenated are told apart.
     """
     summaries: list[Summary] = []
-    seen: list[dict] = []
-    for split in ('train', 'val', 'test'):
+    read: list[tuple[dict, Summary, BaseDataset | None]] = []
+    for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
-        if loader is None:
-            if split == 'train':
-                message = 'the config has no train_dataloader: give one that tools/train.py takes'
-                summaries.append(Summary(split, problems=[Problem.from_message(message)]))
+        where = f'{split}_dataloader.dataset'
+        if loader is None and split != 'train':
             continue
-        dataset = loader.get('dataset') if isinstance(loader, dict) else None
         try:
-            leaves = list(_leaves(dataset, f'{split}_dataloader.dataset'))
+            if not isinstance(loader, dict):
+                raise InputError(f'{split}_dataloader of the config is {loader!r:.80}: set it')
+            leaves = list(_leaves(loader.get('dataset'), where))
         except InputError as error:
-            summaries.append(Summary(split, problems=[Problem.from_message(str(error))]))
+            summaries.append(Summary(split, problems=[_problem(error)]))
             continue
-        built: list[BaseDataset | None] = []
+        chosen = []
         for i, leaf in enumerate(leaves, 1):
-            if leaf in seen:
-                continue
-            seen.append(leaf)
-            summary = Summary(f'{split} {i}' if len(leaves) > 1 else split)
-            summaries.append(summary)
-            built.append(_read(summary, leaf, processes))
-        if dataset not in leaves and all(built) and len(built) == len(leaves):
-            try:
-                DATASETS.build(_with_children(dataset, iter(built)))
-            except Exception as error:
-                summaries[-1].problems.append(_problem(error, f'{split}_dataloader.dataset'))
+            known = [entry for entry in read if entry[0] == leaf]
+            if not known:
+                summary = Summary(f'{split} {i}' if len(leaves) > 1 else split)
+                summaries.append(summary)
+                known = [(leaf, summary, _read(summary, leaf, processes))]
+                read += known
+            chosen += known
+        datasets = [dataset for _, _, dataset in chosen if dataset is not None]
+        if len(datasets) == len(leaves) and not any(summary.problems for _, summary, _ in chosen):
+            summary = chosen[-1][1]
+            if loader['dataset'] not in leaves:  # a wrapper
+                with _as_problem(summary, f'the {split} data'):
+                    DATASETS.build(_with_children(loader['dataset'], iter(datasets)))
+            with _as_problem(summary, f'{split}_evaluator'):
+                _prepare_metrics(cfg.get(f'{split}_evaluator'), datasets)
     return summaries
+
+
+def _prepare_metrics(evaluator: Any, datasets: list[BaseDataset]) -> None:
+    """Let the metrics look at the datasets, as they do before a loop starts."""
+    if all(isinstance(dataset, CheckedDataset) for dataset in datasets):
+        for metric in evaluator if isinstance(evaluator, list | tuple) else [evaluator]:
+            if isinstance(metric, dict):
+                with redirect_stdout(io.StringIO()):  # pycocotools says what it does
+                    datasets[0].prepare_metric(METRICS.build(metric), datasets)
+
+
+@contextmanager
+def _as_problem(summary: Summary, where: str) -> Iterator[None]:
+    """Add what is wrong to a summary."""
+    try:
+        yield
+    except Exception as error:
+        summary.add_problems([_problem(error, where)])
 
 
 def _leaves(dataset: Any, where: str) -> Iterator[dict]:
@@ -275,38 +324,43 @@ def _with_children(dataset: dict, built: Iterator[BaseDataset]) -> Any:
     return next(built)
 
 
-def _problem(error: Exception, where: str) -> Problem:
+def _problem(error: Exception, where: str = '') -> Problem:
     """Return the problem that an error shows."""
     if isinstance(error, InputError):
         return Problem.from_message(str(error), where if where in str(error) else '')
     # Of the libraries, from a dataset of theirs, or from a case that none of our checks knows.
     words = f'{type(error).__name__}: {error}' if str(error) else type(error).__name__
-    return Problem(f'cannot be read ({type(error).__name__})', f'{where} cannot be read ({words})')
+    file = where if os.path.exists(where) else ''
+    return Problem(
+        f'cannot be read ({type(error).__name__})', f'{where} cannot be read ({words})', file
+    )
 
 
 def _read(summary: Summary, cfg: dict, processes: int | None) -> BaseDataset | None:
-    """Read a dataset, and return it if a pipeline can."""
-    where = f'the {summary.name} data of type {cfg["type"]}'
-    try:
+    """Read a dataset, and return it if it can be built."""
+    dataset = None
+    with _as_problem(summary, f'the {summary.name} data of type {cfg["type"]}'):
         steps = cfg.get('pipeline') or []
         loading = [step for step in steps if step['type'].split('.')[-1].startswith('Load')]
-        with redirect_stdout(io.StringIO()):  # pycocotools says what it does
+        with redirect_stdout(io.StringIO()), reading_on() as found:
             dataset = DATASETS.build(dict(cfg, pipeline=loading))
+            dataset.full_init()
+        summary.add_problems(map(Problem.from_message, found))
+        if isinstance(dataset, CheckedDataset):
+            summary.notes += dataset.report.items
+        if not len(dataset):
+            raise InputError(f'the {summary.name} data have no image: see ann_file and data_prefix')
         summary.start(_classes(dataset))
-        summary.notes += getattr(dataset, 'report', Report('')).items
-    except Exception as error:
-        summary.problems.append(_problem(error, where))
-        return None
-    what = f'{summary.name} images'
-    try:
         for finding in parallel_map(
-            _inspect, range(len(dataset)), processes, what, _use, (dataset, len(summary.classes))
+            _inspect,
+            range(len(dataset)),
+            processes,
+            f'{summary.name} images',
+            _use,
+            (dataset, len(summary.classes)),
         ):
             summary.add(finding)
         _try_pipeline(summary, dataset, steps)
-    except Exception as error:
-        summary.problems.append(_problem(error, where))
-        return None
     return dataset
 
 
@@ -347,8 +401,7 @@ def _try_pipeline(summary: Summary, dataset: BaseDataset, steps: list) -> None:
                 f'network needs a side of at least {MIN_SIZE}: resize or pad it there',
                 path,
             )
-        if problem not in summary.problems:
-            summary.problems.append(problem)
+        summary.add_problems([problem])
 
 
 _dataset: BaseDataset  # what a worker process reads
@@ -374,9 +427,6 @@ class _Finding:
     ignored_pixels: int = 0
     boxes: list[tuple[int, float]] = field(default_factory=list)
 
-    def add(self, message: str) -> None:
-        self.problems.append(Problem.from_message(message, self.path))
-
 
 def _inspect(index: int) -> _Finding:
     """Read an image of the dataset in use, and its annotation."""
@@ -390,7 +440,7 @@ def _inspect(index: int) -> _Finding:
         if 'gt_seg_map' in results:
             _inspect_mask(finding, info, results)
         elif 'gt_bboxes' in results:
-            _inspect_boxes(finding, info, results)
+            _inspect_boxes(finding, results)
         elif 'gt_label' in info:
             finding.counts = np.bincount([info['gt_label']], minlength=_num_classes)
             finding.task = 'images'
@@ -400,46 +450,21 @@ def _inspect(index: int) -> _Finding:
 
 
 def _inspect_mask(finding: _Finding, info: dict, results: dict) -> None:
-    labels, shape, mask = results['gt_seg_map'], results['img_shape'], info['seg_map_path']
-    ignore_index = _dataset.ignore_index
-    check_labels(mask, labels, _num_classes, ignore_index)
-    with Image.open(mask) as image:  # mmseg cuts the ids to eight bits and maps them
-        unmapped = _dataset.label_map is None and not _dataset.reduce_zero_label
-        check_labels(mask, np.asarray(image), _num_classes if unmapped else 256, ignore_index)
+    labels, ignore_index = results['gt_seg_map'], _dataset.ignore_index
+    check_labels(info['seg_map_path'], labels, _num_classes, ignore_index)
     used = labels[labels != ignore_index]
     finding.counts = np.bincount(used, minlength=_num_classes)
     finding.ignored_pixels = labels.size - used.size
     finding.task = 'pixels'
-    if labels.shape != shape:
-        finding.add(
-            f'{mask} has {_size(labels.shape)} pixels and its image {info["img_path"]} has '
-            f'{_size(shape)} (height x width): draw the mask at the size of the image'
-        )
 
 
-def _inspect_boxes(finding: _Finding, info: dict, results: dict) -> None:
-    corners, labels = results['gt_bboxes'].tensor.numpy(), results['gt_bboxes_labels']
-    path, shape = info['img_path'], results['img_shape']
+def _inspect_boxes(finding: _Finding, results: dict) -> None:
+    labels, ignored = results['gt_bboxes_labels'], results['gt_ignore_flags']
     sides = np.sqrt(results['gt_bboxes'].areas.clamp(min=0).numpy())
-    ignored = results['gt_ignore_flags']
     finding.ignored = np.bincount(labels[ignored], minlength=_num_classes)
     finding.counts = np.bincount(labels[~ignored], minlength=_num_classes)
     finding.boxes = list(zip(labels[~ignored].tolist(), sides[~ignored].tolist(), strict=True))
     finding.task = 'boxes'
-    annotated = info['height'], info['width']
-    if annotated != shape:
-        finding.add(
-            f'{path} has {_size(shape)} pixels and its annotation says {_size(annotated)} '
-            '(height x width): correct the annotation'
-        )
-    beyond = (corners < -1).any(1) | (corners[:, 2:] > np.add(shape[::-1], 1)).any(1)
-    if (corners[:, 2:] <= corners[:, :2]).any():
-        finding.add(f'{path} has boxes without an area: correct or remove them')
-    if beyond.any():
-        finding.add(
-            f'{path} has {beyond.sum()} boxes that reach beyond the image, such as the corners '
-            f'{corners[beyond][0].tolist()}: is the order of the numbers right?'
-        )
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -464,7 +489,7 @@ def compare(summaries: Sequence[Summary]) -> list[Problem]:
         train and val have 1 images in common, such as 1.jpg and 7.jpg
         ...
     """
-    splits = {split: _Split(split, summaries) for split in ('train', 'val', 'test')}
+    splits = {split: _Split(split, summaries) for split in SPLITS}
     train = splits.pop('train')
     return [
         remark
@@ -578,7 +603,9 @@ def draw_summaries(summaries: Sequence[Summary], path: str | Path) -> None:
         classes, boxes, sizes = axes
         classes.barh(range(len(summary.classes)), summary.counts, color='tab:blue')
         if len(summary.classes) <= DRAWN_CLASSES:
-            names = [_shorten(name.encode(errors='replace').decode(), 30) for name in summary.classes]
+            names = [
+                _shorten(name.encode(errors='replace').decode(), 30) for name in summary.classes
+            ]
             classes.set_yticks(range(len(names)), names, parse_math=False)
         classes.invert_yaxis()
         classes.margins(y=0.01)

@@ -18,7 +18,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from ..errors import InputError
-from .faults import refuse
+from .faults import has_faults, refuse
 from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
 from .settings import check_settings
 
@@ -263,7 +263,7 @@ class CheckedDataset(BaseDataset):
         """
         classes = self.metainfo['classes']
         missing = [name for name, count in zip(classes, counts, strict=True) if not count]
-        if not missing:
+        if not missing or has_faults():  # of which it may be a consequence
             return
         own = list(classes) != list(self.METAINFO.get('classes', ()))
         refused = own or len(missing) == len(classes)

@@ -71,3 +71,8 @@ def reading_on() -> Iterator[list[str]]:
         yield found
     finally:
         _found.reset(token)
+
+
+def has_faults() -> bool:
+    """Tell whether anything was refused in :func:`reading_on`."""
+    return bool(_found.get())

@@ -123,9 +123,7 @@ class _CheckedSegDataset(CheckedDataset):
         faults.refuse()
         return found
 
-    def _refuse_missing(
-        self, missing: list[str], total: int, files: ImageFiles, what: str
-    ) -> None:
+    def _refuse_missing(self, missing: list[str], total: int, files: ImageFiles, what: str) -> None:
         if not missing:
             return
         hint = ''
@@ -150,12 +148,22 @@ class _CheckedSegDataset(CheckedDataset):
         order = np.random.default_rng(0).permutation(len(files))[:MAX_SCANNED]
         number, counts = len(self.metainfo['classes']), np.zeros(256, int)
         pixels: np.ndarray = counts[:number]
+        faults = Faults()
+
+        def count(index: int) -> np.ndarray:
+            with faults.of_a_part():
+                return self._count_ids(*files[index])
+            return np.zeros(256, int)
+
         with ThreadPool(4) as pool:
-            for found in pool.imap(lambda index: self._count_ids(*files[index]), order):
+            for found in pool.imap(count, order):
                 counts += found
                 pixels = np.bincount(self._new_ids(), counts, 256)[:number]
                 if pixels.all():
-                    return
+                    break
+        faults.refuse()
+        if pixels.all():
+            return
         if len(order) < len(files):
             names = names_of(np.array(self.metainfo['classes'])[pixels == 0].tolist())
             MMLogger.get_current_instance().warning(

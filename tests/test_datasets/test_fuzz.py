@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import fuzz
-import numpy as np
 import pytest
 import torch
 from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS

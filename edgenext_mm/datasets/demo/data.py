@@ -168,9 +168,7 @@ def _image_id(split: int, index: int) -> int:
     return 1_000_000 * split + index + 1  # no id or file name is in both splits
 
 
-def _write_split(
-    out: Path, seed: int, split: int, count: int, processes: int | None
-) -> None:
+def _write_split(out: Path, seed: int, split: int, count: int, processes: int | None) -> None:
     for path in _files(out, split, 1):
         path.parent.mkdir(parents=True, exist_ok=True)
     images: list[dict] = []
