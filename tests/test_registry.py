@@ -27,6 +27,7 @@ for name, cfg in dict(
     DATASETS=dict(type='CocoDataset', lazy_init=True),
     TRANSFORMS=dict(type='MultiScaleRandomResizedCrop'),
     HOOKS=dict(type='KeepMemoryHook'),
+    METRICS=dict(type='CocoMetric'),
     DATA_SAMPLERS=dict(
         type='MultiScaleBatchSampler', sampler=DefaultSampler(range(9), seed=0), batch_size=16
     ),

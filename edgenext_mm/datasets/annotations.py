@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
+from reprlib import repr as shortly
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -192,7 +193,7 @@ class _CocoReader:
         try:
             result = read(entry.get(key))
         except _Unclear:
-            fault = f'has the {key} {entry[key]!r}' if key in entry else f'has no {key}'
+            fault = f'has the {key} {shortly(entry[key])}' if key in entry else f'has no {key}'
             raise self._error(what, fault, f'correct its {key}, or take it out') from None
         if isinstance(entry.get(key), str) and not isinstance(result, str):
             self.repairs[AS_TEXT] += 1
@@ -215,7 +216,7 @@ class _CocoReader:
         key = image['id'] = self._value(image, 'id', f'image {place} of the list', _id)
         name, what = image.get('file_name'), f'image {key!r}'
         if not isinstance(name, str) or not _is_file_name(name):
-            fault = 'has no file_name' if name is None else f'has the file_name {name!r}'
+            fault = 'has no file_name' if name is None else f'has the file_name {shortly(name)}'
             raise self._error(what, fault, 'name its file, or take it out')
         if '\\' in name and not osp.exists(self._path_of(image)):
             image['file_name'] = name = name.replace('\\', '/')
@@ -254,7 +255,9 @@ class _CocoReader:
         texts = [key for key in ids if isinstance(key, str)]
         if 0 < len(texts) < len(ids):
             raise self._error(
-                f'the ids of {what}', f'are numbers but for some, such as {texts[0]!r}', 'use one'
+                f'the ids of {what}',
+                f'are numbers but for some, such as {texts[0]!r}',
+                'use numbers',
             )
 
     def _read_categories(self, categories: list[dict], annotations: list[dict]) -> list[dict]:
@@ -262,7 +265,7 @@ class _CocoReader:
             key = category['id'] = self._value(category, 'id', f'category {place} of the list', _id)
             name = category.get('name')
             if not isinstance(name, str) or not name.strip():
-                raise self._error(f'category {key!r}', f'has the name {name!r}', 'name it')
+                raise self._error(f'category {key!r}', f'has the name {shortly(name)}', 'name it')
             category['name'] = name.strip()
             first = self.names.setdefault(key, category['name'])
             if first != category['name']:
@@ -333,7 +336,7 @@ class _CocoReader:
 
     def _repair(self, annotation: dict, annotations: list[dict]) -> bool:
         """Read an annotation that is not clean, and return whether it is to be used."""
-        what = f'annotation {annotation["id"]!r}' if 'id' in annotation else 'an annotation'
+        what = f'annotation {shortly(annotation["id"])}' if 'id' in annotation else 'an annotation'
         image_id = self._value(annotation, 'image_id', what, _id)
         category = self._value(annotation, 'category_id', what, _id)
         if image_id not in self.images:
@@ -358,7 +361,8 @@ class _CocoReader:
             raise self._error(
                 what, f'has the bbox {list(box)}', "COCO's are [x, y, width, height] in pixels"
             )
-        first = self.seen.get(annotation.get('id'))  # type: ignore[arg-type]
+        key = self._read_id(annotation.get('id'))
+        first = None if key is None else self.seen.get(key)
         if first is not None and (first['image_id'], first['category_id'], first['bbox']) == (
             *(image_id, category),
             list(box),
@@ -366,7 +370,9 @@ class _CocoReader:
             self.repairs['annotations that are there twice', 'used once'] += 1
             return False
         annotation.update(image_id=image_id, category_id=category, bbox=list(box))
-        annotation['id'] = self._read_id(annotation.get('id'), annotations)
+        if key is None or first is not None:
+            key = self._new_id(annotations)
+        annotation['id'] = key
         self._read_area(annotation, w * h)
         if annotation.get('iscrowd') is None:
             annotation['iscrowd'] = 0
@@ -388,27 +394,29 @@ class _CocoReader:
                 raise _Unclear
             x, y, w, h = map(number, value)
         except (_Unclear, ValueError):
-            fault = f'has the bbox {value!r}' if 'bbox' in annotation else 'has no bbox'
+            fault = f'has the bbox {shortly(value)}' if 'bbox' in annotation else 'has no bbox'
             raise self._error(
                 what, fault, 'write [x, y, width, height] in pixels, or take it out'
             ) from None
         self.repairs[AS_TEXT] += any(isinstance(item, str) for item in value)
         return x, y, w, h
 
-    def _read_id(self, value: Any, annotations: list[dict]) -> int:
-        """Return the id of an annotation, or another one if pycocotools could not use it."""
+    def _read_id(self, value: Any) -> int | None:
+        """Return the id of an annotation, or None for one that pycocotools could not use."""
         try:
             key = _id(value)
         except _Unclear:
-            key = ''
+            return None
         # pycocotools takes a match with the annotation 0 for none.
-        if isinstance(key, str) or key == 0 or key in self.seen:
+        return key if isinstance(key, int) and key != 0 else None
+
+    def _new_id(self, annotations: list[dict]) -> int:
+        self.repairs['annotation ids that are missing, text, 0 or not unique', 'new ones'] += 1
+        if not self.next_id:
             ids = (item.get('id') for item in annotations)
-            if not self.next_id:
-                self.next_id = 1 + max((key for key in ids if type(key) is int), default=0)
-            self.repairs['annotation ids that are missing, text, 0 or not unique', 'new ones'] += 1
-            key, self.next_id = self.next_id, self.next_id + 1
-        return key
+            self.next_id = 1 + max((key for key in ids if type(key) is int), default=0)
+        self.next_id += 1
+        return self.next_id - 1
 
     def _read_area(self, annotation: dict, of_box: float) -> None:
         try:

@@ -268,11 +268,13 @@ class CheckedDataset(BaseDataset):
         own = list(classes) != list(self.METAINFO.get('classes', ()))
         refused = own or len(missing) == len(classes)
         if refused and not (self.test_mode or self.allow_missing_classes):
+            which = f'{len(missing)} of the {len(classes)} classes'
+            if len(missing) == len(classes):
+                which = 'the classes to learn'
             refuse(
-                f'{self.report.name} has no {what} to learn from for {len(missing)} of the '
-                f'{len(classes)} classes, {names_of(missing)}{cause or self._cause(missing)}: '
-                'correct the data or metainfo.classes, or set allow_missing_classes=True of the '
-                'dataset'
+                f'{self.report.name} has no image with a {what} of {which}, {names_of(missing)}'
+                f'{cause or self._cause(missing)}: correct the data or metainfo.classes, or set '
+                'allow_missing_classes=True of the dataset'
             )
         for name in missing:
             self.report.left_out(EMPTY_CLASSES, self.report.name, label=name)
@@ -280,12 +282,12 @@ class CheckedDataset(BaseDataset):
     def _cause(self, missing: list[str]) -> str:
         """Return what was left out of classes, or else a class that may be meant instead."""
         items = [item for item in self.report.items if item.action == 'left out']
-        kinds = Counter(item.kind for item in items if item.label in missing)
-        if kinds:
-            counts = ', '.join(f'{kind} ({count})' for kind, count in kinds.items())
-            return f'; left out of them are {counts}'
         others = sorted({item.label for item in items if item.kind == OTHER_CLASSES})
-        return nearest(missing[0], others)
+        kinds = Counter(item.kind for item in items if item.label in missing) or Counter(
+            item.kind for item in items if not item.label
+        )
+        counts = ', '.join(f'{kind} ({count})' for kind, count in kinds.items())
+        return nearest(missing[0], others) + (f'; left out are {counts}' if counts else '')
 
     def prepare_metric(self, metric: Any, datasets: Sequence[Any]) -> None:
         """Let a metric know what it is to evaluate, before the loop starts.
@@ -328,10 +330,10 @@ class CheckedDataset(BaseDataset):
             self.check_sample(annotated, shape)
             raise
         if isinstance(data, dict):
-            sample = data.get('data_samples', data)
-            sample = sample[0] if isinstance(sample, list) else sample  # TestTimeAug has several
+            sample = _first(data.get('data_samples', data))
             if (shape := sample.get('ori_shape')) is not None:
-                self.check_sample(annotated, (shape[0], shape[1]))
+                height, width = _first(shape)[:2] if isinstance(shape, list) else shape[:2]
+                self.check_sample(annotated, (height, width))
         return data
 
     def check_sample(self, info: dict, shape: tuple[int, int]) -> None:
@@ -344,6 +346,11 @@ class CheckedDataset(BaseDataset):
         Raises:
             InputError: if they do not belong together.
         """
+
+
+def _first(value: Any) -> Any:
+    """Return the first of those that TestTimeAug makes of an image."""
+    return value[0] if isinstance(value, list) else value
 
 
 def _with_classes(metainfo: Any) -> Any:

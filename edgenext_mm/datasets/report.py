@@ -1,6 +1,6 @@
 """What the annotations of a dataset have that is not used as it stands."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,10 +116,13 @@ class Report:
 
     def summary(self) -> str:
         """Return one line with the number of each kind, or '' if all is used as it stands."""
+        kinds: dict[Action, dict[str, list[Item]]] = {'left out': {}, 'used': {}}
+        for item in self.items:
+            kinds[item.action].setdefault(item.kind, []).append(item)
         parts = [
-            f'{action}: ' + ', '.join(self._kinds(action))
-            for action in ('left out', 'used')
-            if self.counts(action)
+            f'{action}: ' + ', '.join(_number(kind, items) for kind, items in of_action.items())
+            for action, of_action in kinds.items()
+            if of_action
         ]
         return f'{self.name}: {"; ".join(parts)}' if parts else ''
 
@@ -127,13 +130,11 @@ class Report:
         """Return one line for each item, those that are left out first."""
         return [str(item) for item in sorted(self.items, key=lambda item: item.action)]
 
-    def _kinds(self, action: Action) -> Iterator[str]:
-        for kind, count in self.counts(action).items():
-            items = [item for item in self.items if (item.action, item.kind) == (action, kind)]
-            messages = {item.message for item in items}
-            said = ''
-            if kind in (OTHER_CLASSES, EMPTY_CLASSES):
-                said = names_of(item.label for item in items)
-            elif action == 'used' and len(messages) == 1:
-                said = messages.pop()  # the meaning in which all are used
-            yield f'{kind} ({count}{": " * bool(said)}{said})'
+
+def _number(kind: str, items: list[Item]) -> str:
+    """Return a kind with how many there are, and with what they have in common."""
+    said = {item.message for item in items} if items[0].action == 'used' else set()
+    common = said.pop() if len(said) == 1 else ''
+    if kind in (OTHER_CLASSES, EMPTY_CLASSES):
+        common = names_of(item.label for item in items)
+    return f'{kind} ({sum(item.count for item in items)}{": " * bool(common)}{common})'
