@@ -227,7 +227,9 @@ class Summary:
             'images': len(self.image_sizes),
             'heights': dict(sorted(Counter(heights).items())),
             'widths': dict(sorted(Counter(widths).items())),
-            'classes': [dict(zip(columns, row, strict=True)) for row in zip(*columns.values())],
+            'classes': [
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+            ],
             'ignored pixels': self.ignored_pixels,
             'notes': [asdict(item) for item in self.notes],
             'problems': [problem._asdict() for problem in self.problems],
@@ -486,8 +488,10 @@ def compare(summaries: Sequence[Summary]) -> list[Problem]:
         >>> train.counts, val.counts = np.array([1, 0]), np.array([1, 0])
         >>> for problem in compare([train, val]):
         ...     print(problem.message)
-        train and val have 1 images in common, such as 1.jpg and 7.jpg
-        ...
+        train and val have 1 images in common, such as 1.jpg and 7.jpg: what is measured on these
+        says little about new images
+        half of the images of train are smaller than 69x69 pixels, and of val than 693x693: objects
+        may be of other sizes
     """
     splits = {split: _Split(split, summaries) for split in SPLITS}
     train = splits.pop('train')
@@ -546,8 +550,9 @@ def _differences(train: _Split, other: _Split) -> Iterator[Problem]:
     if max(areas) > 2 * min(areas):
         yield Problem(
             'other image sizes',
-            f'the images of {train.name} have a median of {areas[0]:.0f} pixels squared and those '
-            f'of {other.name} {areas[1]:.0f}: objects may be of other sizes',
+            f'half of the images of {train.name} are smaller than {areas[0]:.0f}x{areas[0]:.0f} '
+            f'pixels, and of {other.name} than {areas[1]:.0f}x{areas[1]:.0f}: objects may be of '
+            'other sizes',
         )
 
 

@@ -4,6 +4,7 @@ FUZZ_CASES sets the number of cases. `make fuzz` draws other ones each time.
 """
 
 import copy
+import json
 import os
 import signal
 from contextlib import redirect_stdout
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, event, given, settings
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
+from edgenext_mm.analysis.summary import as_json, compare, summarize
 from edgenext_mm.datasets.image_size import SizedBatch
 from edgenext_mm.errors import InputError
 
@@ -137,15 +139,18 @@ def run(data_configs, root, task, case, split):
     before = sorted(root.rglob('*'))
     cfg = data_configs[task]
     init_default_scope(cfg.default_scope)
+    dataset_cfg = settings_of(cfg, split, root, case, task)
+    refused = ''
     signal.alarm(SECONDS)
     try:
-        for dataset, sample in load(settings_of(cfg, split, root, case, task)):
-            check(dataset, sample)
-    except InputError as error:
-        event('named error')
-        assert_named(str(error), root, case)
-    else:
-        event('loaded')
+        try:
+            for dataset, sample in load(copy.deepcopy(dataset_cfg)):
+                check(dataset, sample)
+        except InputError as error:
+            refused = str(error)
+            assert_named(refused, root, case)
+        event('named error' if refused else 'loaded')
+        assert_summarized(dataset_cfg, split, refused)
     finally:
         signal.alarm(0)
         DefaultScope._instance_dict.clear()
@@ -156,6 +161,17 @@ def assert_named(message, root, case):
     """The message names a file, or the setting at fault."""
     assert str(root) in message or any(name in message for name in case.dataset), message
     assert '\n' not in message.replace(repr('\n'), ''), message
+
+
+def assert_summarized(dataset_cfg, split, refused):
+    """tools/check_dataset.py comes to the same result."""
+    loader = dict(dataset=dict(dataset_cfg, serialize_data=False))
+    summaries = summarize({f'{split}_dataloader': loader}, processes=1)
+    problems = [item.message for s in summaries if s.name == split for item in s.problems]
+    assert bool(problems) == bool(refused), (refused, problems)
+    for summary in summaries:
+        assert summary.table()
+    json.loads(as_json(summaries, compare(summaries)))
 
 
 SOURCES = {
