@@ -9,7 +9,7 @@ DEMO_CLS := configs/classification/edgenext_xx_small_demo.py
 WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: demo demo-seg demo-cls test test-fast test-upstream lint
+.PHONY: demo demo-seg demo-cls test test-fast test-upstream fuzz lint
 
 demo: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -37,7 +37,7 @@ demo-cls: .venv/.installed
 	.venv/bin/python tools/plot_curves.py work_dirs/demo_cls --metrics accuracy/top1
 
 # Workers that share the cores have one OpenMP thread each, unless the environment says otherwise.
-test test-fast test-upstream: export OMP_NUM_THREADS ?= 1
+test test-fast test-upstream fuzz: export OMP_NUM_THREADS ?= 1
 
 test: .venv/.installed
 	.venv/bin/python $(PYTEST)
@@ -49,6 +49,11 @@ test-fast: .venv/.installed
 # The same tests with OpenMMLab's own releases.
 test-upstream: .venv-upstream/.installed
 	.venv-upstream/bin/python $(PYTEST)
+
+# Ten times as many spoiled data sets as `make test` has, other ones each time.
+fuzz: .venv/.installed
+	FUZZ_CASES=20000 .venv/bin/python -m pytest --numprocesses=$(WORKERS) \
+		tests/test_datasets/test_fuzz.py $(ARGS)
 
 lint: .venv/.installed
 	.venv/bin/ruff check .

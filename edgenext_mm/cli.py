@@ -194,7 +194,14 @@ def load_config(args: argparse.Namespace) -> 'Config':
             raise InputError(
                 f'the environment variable {name} is empty: set it to a folder or unset it'
             )
-    cfg = Config.fromfile(check_file(args.config))
+    try:
+        cfg = Config.fromfile(check_file(args.config))
+    except InputError:
+        raise
+    except Exception as error:  # a config is a program, which may fail in any way
+        raise InputError(
+            f'{args.config} cannot be read as a config ({type(error).__name__}: {error})'
+        ) from error
     overrides = argparse.Namespace()
     try:
         DictAction([], 'options')(argparse.ArgumentParser(), overrides, args.cfg_options)

@@ -21,6 +21,7 @@ from pycocotools import mask as coco_mask
 
 from ..errors import InputError
 from .checks import check_size, image_size_of
+from .faults import Faults
 from .report import Report
 
 #: Pixels by which a box may reach beyond its image without a word, as rounded numbers do.
@@ -199,28 +200,35 @@ class _CocoReader:
         return result
 
     def _read_images(self, images: list[dict]) -> list[dict]:
+        faults = Faults()
         for place, image in enumerate(images, 1):
-            key = image['id'] = self._value(image, 'id', f'image {place} of the list', _id)
-            name, what = image.get('file_name'), f'image {key!r}'
-            if not isinstance(name, str) or not _is_file_name(name):
-                fault = 'has no file_name' if name is None else f'has the file_name {shortly(name)}'
-                raise self._error(what, fault, 'name its file, or take it out')
-            if '\\' in name and not osp.exists(self._path_of(image)):
-                image['file_name'] = name = name.replace('\\', '/')
-                self.repairs['file names with backslashes', 'read as slashes'] += 1
-            first = self.images.setdefault(key, image)
-            if first is not image:
-                if first['file_name'] != name:
-                    names = f'{first["file_name"]} and {name}'
-                    raise self._error(what, f'is both {names}', 'give each an id of its own')
-                self.repairs['images that are listed twice', 'used once'] += 1
-            self._read_size(image)
+            with faults.of_a_part():
+                self._read_image(image, place)
+        faults.refuse()
         self._want_one_type(self.images, 'images')
         files = Counter(image['file_name'] for image in self.images.values())
         for name, count in files.items() if len(files) < len(self.images) else ():
             if count > 1:
                 self.report.used('images under several ids', name, message='each by itself')
         return images if len(self.images) == len(images) else list(self.images.values())
+
+    def _read_image(self, image: dict, place: int) -> None:
+        key = image['id'] = self._value(image, 'id', f'image {place} of the list', _id)
+        name, what = image.get('file_name'), f'image {key!r}'
+        if not isinstance(name, str) or not _is_file_name(name):
+            fault = 'has no file_name' if name is None else f'has the file_name {shortly(name)}'
+            raise self._error(what, fault, 'name its file, or take it out')
+        if '\\' in name and not osp.exists(self._path_of(image)):
+            image['file_name'] = name = name.replace('\\', '/')
+            self.repairs['file names with backslashes', 'read as slashes'] += 1
+        first = self.images.get(key, image)
+        if first is not image:
+            if first['file_name'] != name:
+                names = f'{first["file_name"]} and {name}'
+                raise self._error(what, f'is both {names}', 'give each an id of its own')
+            self.repairs['images that are listed twice', 'used once'] += 1
+        self._read_size(image)
+        self.images.setdefault(key, image)
 
     def _path_of(self, image: dict) -> str:
         return osp.join(self.folder, image['file_name'])
@@ -292,7 +300,7 @@ class _CocoReader:
 
     def _read_annotations(self, annotations: list[dict]) -> list[dict]:
         images, names, seen = self.images, self.names, self.seen
-        kept = []
+        kept, faults = [], Faults()
         for annotation in annotations:
             # All that a clean annotation takes: COCO has 860,000 of them.
             try:
@@ -316,9 +324,13 @@ class _CocoReader:
                 )
             except (KeyError, TypeError, ValueError):
                 clean = False
-            if clean or self._repair(annotation, annotations):
+            if not clean:
+                with faults.of_a_part():
+                    clean = self._repair(annotation, annotations)
+            if clean:
                 seen[annotation['id']] = annotation
                 kept.append(annotation)
+        faults.refuse()
         self._check_boxes(kept)
         return kept if len(kept) < len(annotations) else annotations
 

@@ -7,7 +7,7 @@ import os.path as osp
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from mmcv.image import imfrombytes
@@ -18,7 +18,9 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from ..errors import InputError
+from .faults import has_faults, refuse
 from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
+from .settings import check_settings
 
 #: Errors of the system in opening a file, which say nothing about the file.
 _SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -30,6 +32,15 @@ def require_folder(what: str, path: str, remedy: str) -> None:
     """Raise an InputError unless the path is a folder with something in it."""
     if not osp.isdir(path) or not any(os.scandir(path)):
         raise InputError(f'the {what} {path} is missing or empty. {remedy}')
+
+
+def check_regular(path: str) -> None:
+    """Raise an InputError if something else than a file, such as a pipe, has a file's name.
+
+    To read a pipe takes until something is written into it.
+    """
+    if osp.exists(path) and not osp.isfile(path) and not osp.isdir(path):
+        raise InputError(f'{path} is no regular file: put an image there, or remove it')
 
 
 def require_file(what: str, path: str, remedy: str) -> None:
@@ -79,6 +90,7 @@ def image_size_of(path: str | Path) -> tuple[int, int]:
         ...     image_size_of(f'{folder}/1.jpg')
         (64, 48)
     """
+    check_regular(path)
     try:
         with Image.open(path) as image:
             return shown_size(image)
@@ -206,6 +218,11 @@ class CheckedDataset(BaseDataset):
 
     remedy = ''
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Check the settings before any class of the mm libraries works with them."""
+        check_settings(cls, kwargs)
+        return super().__new__(cls)
+
     def __init__(self, *args: Any, allow_missing_classes: bool = False, **kwargs: Any) -> None:
         self.allow_missing_classes = allow_missing_classes
         self.report = Report('')
@@ -246,7 +263,7 @@ class CheckedDataset(BaseDataset):
         """
         classes = self.metainfo['classes']
         missing = [name for name, count in zip(classes, counts, strict=True) if not count]
-        if not missing:
+        if not missing or has_faults():  # of which it may be a consequence
             return
         own = list(classes) != list(self.METAINFO.get('classes', ()))
         refused = own or len(missing) == len(classes)
@@ -254,7 +271,7 @@ class CheckedDataset(BaseDataset):
             which = f'{len(missing)} of the {len(classes)} classes'
             if len(missing) == len(classes):
                 which = 'the classes to learn'
-            raise InputError(
+            refuse(
                 f'{self.report.name} has no image{f" with a {what}" * bool(what)} of {which}, '
                 f'{names_of(missing)}'
                 f'{cause or self._cause(missing)}: correct the data or metainfo.classes, or set '
@@ -294,6 +311,9 @@ class CheckedDataset(BaseDataset):
         """
         info = self.get_data_info(idx)
         annotated = dict(info)  # the pipeline writes into info
+        for key in ('img_path', 'seg_map_path'):
+            if path := info.get(key):
+                check_regular(path)
         try:
             data = self.pipeline(info)
         # Decoders raise errors of many types, or return None, on which a later step fails.

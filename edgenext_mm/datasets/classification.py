@@ -12,6 +12,7 @@ from mmpretrain.datasets import RandomResizedCrop
 from ..errors import InputError
 from ..registry import DATASETS, TRANSFORMS
 from .checks import CheckedDataset, nearest, read_text, require_file, require_folder
+from .faults import Faults
 from .files import IMAGE_SUFFIXES
 from .image_size import image_size
 
@@ -58,23 +59,28 @@ class _CheckedClsDataset(CheckedDataset):
         lines = [line.strip() for line in read_text(self.ann_file).splitlines()]
         if not lines:
             raise InputError(f'the list of images {self.ann_file} is empty. {self.remedy}')
-        classes = self.metainfo.get('classes') or ()
-        data_list = []
+        data_list, faults = [], Faults()
         for number, line in enumerate(lines, 1):
-            words = line.rsplit(maxsplit=1) if self.with_label else [line, '0']
-            path, label = words if len(words) == 2 else ('', '')
-            if not path or not label.isdecimal() or (classes and int(label) >= len(classes)):
-                raise InputError(
-                    f'{self.ann_file} has the line {line!r} ({number}), which is not a path and '
-                    f'the number of a class from 0 to {len(classes) - 1 if classes else "..."}: '
-                    'correct the line'
-                )
-            info = dict(img_path=osp.join(self.img_prefix, path))
-            data_list.append(dict(info, gt_label=int(label)) if self.with_label else info)
+            with faults.of_a_part():
+                data_list.append(self._read_line(number, line))
+        faults.refuse()
         return data_list
 
+    def _read_line(self, number: int, line: str) -> dict:
+        classes = self.metainfo.get('classes') or ()
+        words = line.rsplit(maxsplit=1) if self.with_label else [line, '0']
+        path, label = words if len(words) == 2 else ('', '')
+        if not path or not label.isdecimal() or (classes and int(label) >= len(classes)):
+            raise InputError(
+                f'{self.ann_file} has the line {line!r} ({number}), which is not a path and '
+                f'the number of a class from 0 to {len(classes) - 1 if classes else "..."}: '
+                'correct the line'
+            )
+        info = dict(img_path=osp.join(self.img_prefix, path))
+        return dict(info, gt_label=int(label)) if self.with_label else info
+
     def _check_folders(self) -> None:
-        folders = sorted(entry.name for entry in os.scandir(self.img_prefix) if entry.is_dir())
+        folders = sorted(entry.name for entry in os.scandir(self.img_prefix) if osp.isdir(entry))
         classes = self.metainfo.get('classes')
         if not folders or (classes and len(folders) != len(classes)):
             others = sorted(set(folders) - set(classes or ()))

@@ -114,7 +114,7 @@ class ImageFiles:
             others = []
             path = osp.join(self.folder, folder)
             for entry in os.scandir(path) if osp.isdir(path) else ():
-                if not entry.name.startswith('.') and entry.is_file():
+                if not entry.name.startswith('.') and osp.isfile(entry.path):
                     stem = self._stem(entry.name)
                     if stem is None:
                         others.append(entry.name)

@@ -23,6 +23,7 @@ from .checks import (
     require_file,
     require_folder,
 )
+from .faults import Faults
 from .files import MASK_SUFFIXES, ImageFiles
 from .report import names_of
 
@@ -102,30 +103,38 @@ class _CheckedSegDataset(CheckedDataset):
                 f'{f" with the suffix {image_suffix}: set img_suffix" if image_suffix else ""}: '
                 f'add images. {self.remedy}'
             )
-        return list(
-            zip(
-                self._find(names, images, 'image'),
-                self._find(names, masks, 'mask') if masks else [None] * len(names),
-                strict=True,
-            )
-        )
+        found = self._find(names, images, 'image')
+        of_them = self._find(names, masks, 'mask') if masks else [None] * len(names)
+        pairs = zip(found, of_them, strict=True)
+        return [(image, mask) for image, mask in pairs if image and (mask or not masks)]
 
-    def _find(self, names: list[str], files: ImageFiles, what: str) -> list[str]:
-        found = [files.find(name) for name in names]
-        missing = [
-            files.path_of(name) for name, path in zip(names, found, strict=True) if path is None
-        ]
-        if missing:
-            hint = ''
-            if what == 'mask' and ImageFiles(files.folder, ('.jpg', '.jpeg')).find(
-                osp.relpath(osp.splitext(missing[0])[0], files.folder)
-            ):
-                hint = ' (there are JPEG files, which do not keep the ids of classes: save PNG)'
-            raise InputError(
-                f'{len(missing)} of {len(names)} {what}s are missing, such as '
-                f'{", ".join(missing[:3])}{hint}: add them, or take them out of {self.listed_in}'
-            )
-        return [path for path in found if path]
+    def _find(self, names: list[str], files: ImageFiles, what: str) -> list[str | None]:
+        found: list[str | None] = []
+        faults, missing = Faults(), []
+        for name in names:
+            path = None
+            with faults.of_a_part():
+                path = files.find(name)
+                if path is None:
+                    missing.append(files.path_of(name))
+            found.append(path)
+        with faults.of_a_part():
+            self._refuse_missing(missing, len(names), files, what)
+        faults.refuse()
+        return found
+
+    def _refuse_missing(self, missing: list[str], total: int, files: ImageFiles, what: str) -> None:
+        if not missing:
+            return
+        hint = ''
+        if what == 'mask' and ImageFiles(files.folder, ('.jpg', '.jpeg')).find(
+            osp.relpath(osp.splitext(missing[0])[0], files.folder)
+        ):
+            hint = ' (there are JPEG files, which do not keep the ids of classes: save PNG)'
+        raise InputError(
+            f'{len(missing)} of {total} {what}s are missing, such as '
+            f'{", ".join(missing[:3])}{hint}: add them, or take them out of {self.listed_in}'
+        )
 
     def filter_data(self) -> list[dict]:
         """Check that there are pixels of each class to learn from."""
@@ -139,12 +148,22 @@ class _CheckedSegDataset(CheckedDataset):
         order = np.random.default_rng(0).permutation(len(files))[:MAX_SCANNED]
         number, counts = len(self.metainfo['classes']), np.zeros(256, int)
         pixels: np.ndarray = counts[:number]
+        faults = Faults()
+
+        def count(index: int) -> np.ndarray:
+            with faults.of_a_part():
+                return self._count_ids(*files[index])
+            return np.zeros(256, int)
+
         with ThreadPool(4) as pool:
-            for found in pool.imap(lambda index: self._count_ids(*files[index]), order):
+            for found in pool.imap(count, order):
                 counts += found
                 pixels = np.bincount(self._new_ids(), counts, 256)[:number]
                 if pixels.all():
-                    return
+                    break
+        faults.refuse()
+        if pixels.all():
+            return
         if len(order) < len(files):
             names = names_of(np.array(self.metainfo['classes'])[pixels == 0].tolist())
             MMLogger.get_current_instance().warning(

@@ -1,16 +1,15 @@
 """Masks in the format of Pascal VOC 2012."""
 
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from mmengine.utils import track_parallel_progress
 from PIL import Image
 
 from ...fileio import AtomicLocalBackend
+from ...parallel import parallel_map
 
 #: The id of pixels that are left out of training and evaluation.
 IGNORE = 255
@@ -62,7 +61,7 @@ def write_list(path: Path, names: Iterable[str]) -> None:
 def convert_masks(
     draw: Callable[..., np.ndarray], tasks: dict[Path, tuple], processes: int | None = None
 ) -> None:
-    """Write masks in parallel processes, with a progress bar.
+    """Write masks in parallel processes.
 
     Masks that are there already are kept, so that a run which was stopped goes on.
 
@@ -72,10 +71,8 @@ def convert_masks(
         processes: how many draw and write. Defaults to one per CPU.
     """
     missing = [task for task in tasks.items() if not task[0].exists()]
-    if missing:
-        track_parallel_progress(
-            partial(_convert, draw), missing, processes or os.cpu_count(), keep_order=False
-        )
+    for _ in parallel_map(partial(_convert, draw), missing, processes, 'masks'):
+        pass
 
 
 def _convert(draw: Callable[..., np.ndarray], task: tuple[Path, tuple]) -> None:

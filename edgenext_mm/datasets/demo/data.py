@@ -6,10 +6,8 @@ not change it.
 
 import itertools
 import json
-import multiprocessing
 from collections.abc import Iterator
 from functools import partial
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +18,7 @@ import numpy as np
 from ...errors import InputError
 from ...fileio import AtomicLocalBackend
 from ...models.edgenext import MIN_SIZE
+from ...parallel import parallel_map
 from ..converters import voc_masks
 from .scenes import CLASSES, SceneObject, draw_scene
 
@@ -169,14 +168,15 @@ def _image_id(split: int, index: int) -> int:
     return 1_000_000 * split + index + 1  # no id or file name is in both splits
 
 
-def _write_split(out: Path, seed: int, split: int, count: int, pool: Pool) -> None:
+def _write_split(out: Path, seed: int, split: int, count: int, processes: int | None) -> None:
     for path in _files(out, split, 1):
         path.parent.mkdir(parents=True, exist_ok=True)
     images: list[dict] = []
     annotations: list[dict] = []
     crops: list[str] = []
     draw = partial(_write_image, out, seed, split)
-    for image, items, lines in pool.imap(draw, range(count), chunksize=4):
+    scenes = parallel_map(draw, range(count), processes, f'{SPLITS[split]} images')
+    for image, items, lines in scenes:
         images.append(image)
         crops += lines
         annotations += [{'id': len(annotations) + k, **item} for k, item in enumerate(items, 1)]
@@ -331,13 +331,7 @@ def make_demo_data(
         _write_stamp(out, {**old, 'complete': False})
         _remove(out, old)
     _write_stamp(out, {**stamp, 'complete': False})
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # before the fork: a child that inherits OpenCV's threads deadlocks
-    try:
-        with multiprocessing.Pool(processes, cv2.setNumThreads, (1,)) as pool:
-            for split, name in enumerate(SPLITS):
-                _write_split(out, seed, split, counts[name], pool)
-    finally:
-        cv2.setNumThreads(threads)
+    for split, name in enumerate(SPLITS):
+        _write_split(out, seed, split, counts[name], processes)
     _write_stamp(out, done)
     return True

@@ -7,8 +7,8 @@ import numpy as np
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation.metrics import CocoMetric as MMDetCocoMetric
 
-from ...errors import InputError
 from ..checks import CheckedDataset, check_size
+from ..faults import refuse
 from .coco_metric import CocoMetric, check_ground_truth
 
 
@@ -36,7 +36,7 @@ class CheckedDetDataset(CheckedDataset):
         ]
         self.check_classes(np.bincount(labels, minlength=len(self.metainfo['classes'])), 'box')
         if not kept:
-            raise InputError(f'{self.ann_file} has no image that is used: {self.report.summary()}')
+            refuse(f'{self.ann_file} has no image that is used: {self.report.summary()}')
         return kept
 
     def check_sample(self, info: dict, shape: tuple[int, int]) -> None:

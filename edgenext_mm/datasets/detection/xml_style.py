@@ -11,6 +11,7 @@ from ...errors import InputError
 from ...registry import DATASETS
 from .. import annotations
 from ..checks import check_size, image_size_of, read_lines, require_file
+from ..faults import Faults
 from ..files import ImageFiles
 from ..report import OTHER_CLASSES
 from .base import CheckedDetDataset
@@ -65,7 +66,11 @@ class XMLDataset(CheckedDetDataset, MMDetXMLDataset):
             names = list(dict.fromkeys(names))
         self._images = ImageFiles(osp.join(self.sub_data_root, self.img_subdir), self.img_suffix)
         self._largest = 0.0
-        data_list = [self.parse_data_info({'img_id': name}) for name in names]
+        data_list, faults = [], Faults()
+        for name in names:
+            with faults.of_a_part():
+                data_list.append(self.parse_data_info({'img_id': name}))
+        faults.refuse()
         del self._images
         if 0 < self._largest <= 1.01:
             raise InputError(

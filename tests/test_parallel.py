@@ -1,0 +1,64 @@
+"""Progress on a terminal and elsewhere, and processes that die."""
+
+import io
+import os
+import signal
+
+import pytest
+
+from edgenext_mm.errors import InputError
+from edgenext_mm.parallel import parallel_map, track
+
+
+def square(number):
+    return number * number
+
+
+def refuse(number):
+    if number == 7:
+        raise InputError('7.png is broken: restore it')
+    return number
+
+
+def die(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system does for want of memory
+    return number
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(('total', 'lines'), [(400, 11), (33, 11), (10, 11), (3, 4), (1, 2)])
+def test_a_line_for_every_ten_per_cent(capsys, total, lines):
+    assert list(track(range(total), total, 'masks')) == list(range(total))
+    text = capsys.readouterr().err
+    assert '\r' not in text and text.endswith('\n')
+    states = text.splitlines()
+    assert len(states) == lines
+    assert states[0].startswith('masks:   0%') and states[-1].startswith('masks: 100%')
+    assert f'{total} of {total}' in states[-1]
+
+
+def test_a_bar_on_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr('sys.stderr', terminal)
+    assert list(track(range(4), 4, 'masks')) == [0, 1, 2, 3]
+    assert 'masks: 100%|' in terminal.getvalue() and terminal.getvalue().count('\n') == 1
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_order_and_errors(processes):
+    assert list(parallel_map(square, range(50), processes, 'numbers')) == [
+        number * number for number in range(50)
+    ]
+    assert list(parallel_map(square, [], processes, 'numbers')) == []
+    with pytest.raises(InputError, match=r'^7\.png is broken: restore it$'):
+        list(parallel_map(refuse, range(50), processes, 'numbers'))
+
+
+def test_a_killed_process_is_an_error():
+    with pytest.raises(InputError, match='worked on the numbers was killed: the memory'):
+        list(parallel_map(die, range(20), 2, 'numbers'))
