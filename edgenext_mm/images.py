@@ -40,7 +40,9 @@ def unreadable(path: str | Path, fault: object) -> InputError:
 
 def check_color_type(color_type: str | int) -> None:
     """Raise an InputError unless :func:`decode_image` knows the color type."""
-    if color_type not in ('color', 'grayscale') and not (type(color_type) is int and color_type > 0):
+    if color_type not in ('color', 'grayscale') and not (
+        type(color_type) is int and color_type > 0
+    ):
         raise InputError(
             "color_type is 'color', 'grayscale' or the number of bands to read as they are stored, "
             f'such as 4; not {color_type!r}'

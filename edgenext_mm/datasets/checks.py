@@ -1,6 +1,5 @@
 """What the datasets of all tasks check, so that an error names the file at fault."""
 
-import errno
 import os
 import os.path as osp
 from collections.abc import Iterator
@@ -16,9 +15,7 @@ from mmengine import fileio
 from mmengine.dataset import BaseDataset
 
 from ..errors import InputError
-
-#: Errors of the system in opening a file, which say nothing about the file.
-_SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+from ..loading import DECODER, SYSTEM_ERRORS
 
 
 def require_folder(what: str, path: str, remedy: str) -> None:
@@ -103,6 +100,8 @@ class CheckedDataset(BaseDataset):
         """
         try:
             return super().prepare_data(idx)
+        except InputError:
+            raise
         # Decoders raise errors of many types, or return None, on which a later step fails.
         except Exception as error:
             for path, loader in _files_read(self.pipeline, self.get_data_info(idx)):
@@ -115,9 +114,12 @@ class CheckedDataset(BaseDataset):
 
 
 def _files_read(transform: Any, info: dict) -> Iterator[tuple[str, Any]]:
-    """Yield the image and the mask of a sample that a transform reads, each with its loader."""
+    """Yield the image and the mask of a sample that a transform of mmcv reads, and that transform.
+
+    The decoder of this package names the file itself.
+    """
     path = None
-    if isinstance(transform, LoadImageFromFile):
+    if isinstance(transform, LoadImageFromFile) and transform.imdecode_backend != DECODER:
         path = info.get('img_path')
     elif isinstance(transform, LoadAnnotations) and transform.with_seg:
         path = info.get('seg_map_path')
@@ -133,7 +135,7 @@ def _find_fault(path: str, loader: Any) -> Exception | str | None:
     try:
         content = fileio.get(path, backend_args=loader.backend_args)
     except OSError as error:
-        return None if error.errno in _SYSTEM_ERRORS else error
+        return None if error.errno in SYSTEM_ERRORS else error
     fault = None
     # Pillow too: a decoder that is not installed fails on whole files.
     for decoder in (loader.imdecode_backend, 'pillow'):

@@ -1,7 +1,8 @@
-"""Backbone, necks and heads."""
+"""Data preprocessors, backbone, necks and heads."""
 
 from importlib.util import find_spec
 
+from . import preprocessors
 from .edgenext import ARCHS, EdgeNeXt
 
 __all__ = ['ARCHS', 'EdgeNeXt']

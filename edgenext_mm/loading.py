@@ -9,9 +9,9 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
 from mmengine import fileio
 
-from ..errors import InputError
-from ..images import check_color_type, decode_image, unreadable
-from ..registry import TRANSFORMS
+from .errors import InputError
+from .images import check_color_type, decode_image, unreadable
+from .registry import TRANSFORMS
 
 #: The ``imdecode_backend`` that is :func:`~edgenext_mm.images.decode_image`.
 DECODER = 'edgenext_mm'
