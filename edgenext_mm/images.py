@@ -103,14 +103,15 @@ def decode_image(content: bytes, name: str, color_type: str | int = 'color') -> 
 
 def _shown(content: bytes, name: str, color_type: str) -> np.ndarray:
     picture = _open(content, name)
-    if picture:
-        values, orientation = _deep_values(picture), _orientation(picture)
-    else:
+    if picture is None:
         values, orientation = _read_tiff(content, name)
         if (bands := _count(values)) not in (1, 3):
             raise InputError(f'{name} has {bands} bands: read them by color_type={bands}')
-    if picture is None or values is not None:
         picture = Image.fromarray(_in_eight_bits(values, name))
+    else:
+        orientation = _orientation(picture)
+        if (deep := _deep_values(picture)) is not None:
+            picture = Image.fromarray(_in_eight_bits(deep, name))
     if picture.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in picture.info:
         picture = _on_white(picture, name)
     if picture.mode != 'RGB' and (color_type == 'color' or picture.mode not in ('L', '1')):

@@ -10,8 +10,6 @@ from mmengine.model import ImgDataPreprocessor
 from ..errors import InputError
 from ..registry import MODELS
 
-__all__ = []
-
 
 class _AnyChannels(ImgDataPreprocessor):
     """The base of a preprocessor before mm's, with a mean for each channel; mm's have 1 or 3."""
@@ -74,7 +72,6 @@ if find_spec('mmdet'):
             [5.0, 4.0, 3.0, 1.0]
         """
 
-    __all__ += ['DetDataPreprocessor']
 
 if find_spec('mmseg'):
     from mmseg.models import SegDataPreProcessor as MMSegSegDataPreProcessor
@@ -90,5 +87,3 @@ if find_spec('mmseg'):
             >>> preprocessor(dict(inputs=[torch.full((4, 1, 1), 6)]))['inputs'].flatten().tolist()
             [5.0, 4.0, 3.0, 1.0]
         """
-
-    __all__ += ['SegDataPreProcessor']
