@@ -102,7 +102,8 @@ def benchmark(
             worker = stack.enter_context(
                 ProcessPoolExecutor(1, get_context('spawn'), _start, (prepare, checkout))
             )
-            images = (batch_size, 3, *shape)
+            channels = cfg.model.backbone.get('in_channels', 3)
+            images = (batch_size, channels, *shape)
             options['peers'] = () if checkout else options.get('peers', ())
             built = worker.submit(_build, cfg, images, threads, backward, checkout, options)
             turns += [(worker, index, result) for index, result in enumerate(built.result())]

@@ -2,6 +2,7 @@
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ class Candidate:
     Attributes:
         name: how tables call it.
         model: the model.
-        function: maps images (N, 3, H, W) to tensors, nested as they may be.
+        function: maps images (N, C, H, W) to tensors, nested as they may be.
         rival: group of models that all times are compared with. Defaults to none.
 
     Example:
@@ -46,7 +47,7 @@ class Candidate:
         """Call the model and return how long that takes.
 
         Args:
-            images: the input, (N, 3, H, W).
+            images: the input, (N, C, H, W).
             backward: go back to the parameters' gradients as well.
         """
         start = time.perf_counter()
@@ -95,7 +96,8 @@ def build_candidates(
         backward: training mode, and no form but the eager one.
         with_cp: with ``backward``, the model with ``with_cp=True`` as well.
         peers: 'timm', 'mmpretrain' and 'mobilevit', as far as they have the arch. With ``whole``,
-            any of them stands for torchvision's model.
+            any of them stands for torchvision's model. Those that are for three channels only are
+            left out, with a warning, for images of other channels.
 
     Raises:
         InputError: if ``whole`` is for a config that is neither a detector's nor a segmentor's.
@@ -105,6 +107,7 @@ def build_candidates(
 
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.init_cfg = None
+    cfg.model.data_preprocessor = None  # not measured, and perhaps unknown to the other checkout
     rivals = _build_peers(cfg, whole, peers)
     model = _build_ours(cfg, whole)
     for module in (model, *(rival.model for rival in rivals)):
@@ -140,7 +143,14 @@ def _build_peers(cfg: Config, whole: bool, peers: Sequence[str]) -> list[Candida
         raise InputError(f'--whole is for detectors and segmentors; {cfg.filename} is neither')
     if not peers:
         return []
+    channels = cfg.model.backbone.get('in_channels', 3)
     if whole:
+        if channels != 3:
+            warnings.warn(
+                f"torchvision's model is for images of 3 channels, not {channels}, and left out",
+                stacklevel=2,
+            )
+            return []
         from torchvision.models.detection import ssdlite320_mobilenet_v3_large as ssdlite
         from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large as deeplabv3
 
@@ -156,13 +166,13 @@ def _build_peers(cfg: Config, whole: bool, peers: Sequence[str]) -> list[Candida
     arch = cfg.model.backbone.arch
     candidates: list[Candidate] = []
     if 'timm' in peers and f'edgenext_{arch}' in timm.list_models('edgenext*'):
-        model: Any = timm.create_model(f'edgenext_{arch}', num_classes=0)
+        model: Any = timm.create_model(f'edgenext_{arch}', num_classes=0, in_chans=channels)
         candidates.append(Candidate('timm', model, model.forward_features, 'EdgeNeXt'))
     if 'mmpretrain' in peers and arch.replace('_', '') in EdgeNeXt.arch_settings:
-        model = EdgeNeXt(arch.replace('_', ''))
+        model = EdgeNeXt(arch.replace('_', ''), in_channels=channels)
         candidates.append(Candidate('mmpretrain', model, model, 'EdgeNeXt'))
     if 'mobilevit' in peers:
-        model = timm.create_model('mobilevit_s', num_classes=0)
+        model = timm.create_model('mobilevit_s', num_classes=0, in_chans=channels)
         candidates.append(Candidate('mobilevit_s', model, model.forward_features, 'MobileViT-S'))
     return candidates
 

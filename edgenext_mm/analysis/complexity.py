@@ -5,6 +5,18 @@ import torch.nn as nn
 from fvcore.nn import FlopCountAnalysis
 
 
+def input_channels(model: nn.Module) -> int:
+    """Return how many channels the images of a model have: those of its first convolution.
+
+    Example:
+        >>> import torch.nn as nn
+        >>> from edgenext_mm.analysis.complexity import input_channels
+        >>> input_channels(nn.Sequential(nn.Conv2d(1, 8, kernel_size=3), nn.Conv2d(8, 8, 1)))
+        1
+    """
+    return next(x.in_channels for x in model.modules() if isinstance(x, nn.Conv2d))
+
+
 def count_complexity(model: nn.Module, shape: tuple[int, int]) -> dict[str, tuple[int, int]]:
     """Count the parameters and multiply-adds of a model and of its parts.
 
@@ -24,7 +36,8 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> dict[str, tupl
         {'0': (32, 4800), 'model': (32, 4800)}
     """
     model.eval()
-    image = torch.zeros(1, 3, *shape, device=next(model.parameters()).device)
+    device = next(model.parameters()).device
+    image = torch.zeros(1, input_channels(model), *shape, device=device)
     counter = FlopCountAnalysis(model, image)
     counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     multiply_adds = counter.by_module()

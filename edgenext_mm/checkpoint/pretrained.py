@@ -23,9 +23,12 @@ _WRAPPERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
 # Of averages, and of wrappers for training.
 _PREFIXES = ('ema_module.', 'ema_', 'module.', '')
 _OUT_NORMS = f'{BACKBONE}out_norms.'
+_STEM = f'{BACKBONE}downsample_layers.0.0.weight'
 
 
-def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None) -> None:
+def load_pretrained(
+    model: nn.Module, checkpoint: str, prefix: str | None = None, adapt_stem: bool = False
+) -> None:
     """Load a checkpoint into a model with an EdgeNeXt backbone, all of its weights or none.
 
     Takes those of the reference implementation, of timm, of mmpretrain, and of detectors,
@@ -39,6 +42,9 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
         checkpoint: see :func:`~.files.read_checkpoint`.
         prefix: of the names in the checkpoint, such as ``teacher.backbone``. Defaults to the one
             that fits, of ``module.``, ``backbone.`` and such.
+        adapt_stem: if the model's images have another number of channels than the checkpoint's,
+            make the weights of its first convolution from those of the checkpoint: for one channel
+            their sum, for more the weights in turn, scaled by the ratio of the channels.
 
     Raises:
         InputError: if the checkpoint cannot be read, or if its weights are not exactly those of the
@@ -52,7 +58,7 @@ def load_pretrained(model: nn.Module, checkpoint: str, prefix: str | None = None
         ...     torch.save({'model': EdgeNeXt(arch).state_dict(), 'epoch': 3}, file.name)
         ...     load_pretrained(EdgeNeXt(arch), file.name)
     """
-    state = fit(model, read_checkpoint(checkpoint), checkpoint, prefix)
+    state = fit(model, read_checkpoint(checkpoint), checkpoint, prefix, adapt_stem=adapt_stem)
     model.load_state_dict(state, strict=False)  # without the output norms, perhaps
 
 
@@ -68,12 +74,17 @@ def init_pretrained(model: Any) -> bool:
     cfgs = model.init_cfg if isinstance(model.init_cfg, list) else [model.init_cfg or {}]
     if not any(cfg.get('type') in ('Pretrained', PretrainedInit) for cfg in cfgs):
         return False
-    if len(cfgs) > 1 or not {'checkpoint'} < set(cfgs[0]) <= {'type', 'checkpoint', 'prefix'}:
+    options = {key: value for key, value in cfgs[0].items() if key != 'type'}
+    if len(cfgs) > 1 or not {'checkpoint'} <= set(options) <= {
+        'checkpoint',
+        'prefix',
+        'adapt_stem',
+    }:
         raise InputError(
-            "an init_cfg with type='Pretrained' has a checkpoint and perhaps a prefix, and "
-            f'stands alone; got {model.init_cfg}'
+            "an init_cfg with type='Pretrained' has a checkpoint and perhaps a prefix and "
+            f'adapt_stem, and stands alone; got {model.init_cfg}'
         )
-    load_pretrained(model, cfgs[0]['checkpoint'], cfgs[0].get('prefix'))
+    load_pretrained(model, **options)
     return True
 
 
@@ -83,6 +94,7 @@ def fit(
     checkpoint: str,
     prefix: str | None = None,
     purpose: Literal['start', 'train', 'test'] = 'start',
+    adapt_stem: bool = False,
 ) -> dict[str, Tensor]:
     """Make a state dict for a model out of what a checkpoint holds.
 
@@ -98,6 +110,7 @@ def fit(
             a run loads to ``train`` on finds at least a part of its head in the checkpoint. Other
             tensors outside of the backbone may be missing or of another shape, such as those for
             the number of classes. For a ``test``, nothing may be missing.
+        adapt_stem: see :func:`load_pretrained`.
 
     Returns:
         The state dict, without what the model has and the checkpoint lacks.
@@ -108,6 +121,8 @@ def fit(
     above = BACKBONE if hasattr(model, 'archs') else ''  # a backbone alone
     own = {f'{above}{key}': value.shape for key, value in model.state_dict().items()}
     state = find_weights(content, own, checkpoint, prefix)
+    if adapt_stem and _STEM in state and state[_STEM].ndim == 4:
+        state[_STEM] = _adapted(state[_STEM], own[_STEM][1], checkpoint)
     stages = {'', *map(_stage, own)}
     norms = {key for key in own if key.startswith(_OUT_NORMS)}
     unused = {
@@ -207,6 +222,14 @@ def check_shapes(
     text = f'{len(expected.keys() - differences)} of {len(expected)} tensors fit'
     for what, keys in kinds.items():
         text += f'; {len(keys)} {what} ({_first(keys)})' if keys else ''
+    if _STEM in differences - missing - unexpected and _but_channels(got) == _but_channels(
+        expected
+    ):
+        text += (
+            f'. The checkpoint is for images of {got[_STEM][1]} channels, the model for those of '
+            f'{expected[_STEM][1]}: to start from it, set adapt_stem=True in '
+            "init_cfg=dict(type='Pretrained', ...)"
+        )
     theirs, ours = arch_of(got, network), arch_of(expected, network)
     if theirs and ours and theirs != ours:
         text += (
@@ -244,6 +267,31 @@ def backbone_shapes(network: type[nn.Module], arch: str) -> dict[str, torch.Size
     """Return the shapes of a published network's tensors, by the names of our classifier."""
     with torch.device('meta'):
         return {f'{BACKBONE}{k}': v.shape for k, v in network(arch).state_dict().items()}
+
+
+def _adapted(weight: Tensor, channels: int, checkpoint: str) -> Tensor:
+    """Return the weights of a convolution for images of another number of channels."""
+    given = weight.shape[1]
+    if given == channels:
+        return weight
+    if channels == 1:
+        adapted, how = weight.sum(1, keepdim=True), 'summed'
+    else:
+        turns = -(-channels // given)
+        adapted = weight.repeat(1, turns, 1, 1)[:, :channels] * (given / channels)
+        how = f'repeated, and scaled by {given}/{channels}'
+    print_log(
+        f'{checkpoint}: the stem is for images of {given} channels, and the model for those of '
+        f'{channels}: its weights are {how}',
+        'current',
+    )
+    return adapted
+
+
+def _but_channels(shapes: Mapping[str, torch.Size]) -> tuple[int, ...]:
+    """Return the shape of the stem but for the channels of images."""
+    outputs, _, *window = shapes[_STEM]
+    return outputs, *window
 
 
 def _stage(key: str) -> str:

@@ -2,7 +2,9 @@
 
 from importlib.util import find_spec
 
-__all__ = []
+from ..loading import LoadImageFromFile
+
+__all__ = ['LoadImageFromFile']
 
 # Each library can be used without the others.
 if find_spec('mmdet'):

@@ -1,7 +1,6 @@
 """What the datasets of all tasks check, so that an error names the file at fault."""
 
 import difflib
-import errno
 import os
 import os.path as osp
 from collections import Counter
@@ -18,12 +17,10 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from ..errors import InputError
+from ..loading import DECODER, SYSTEM_ERRORS
 from .faults import has_faults, refuse
 from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
 from .settings import check_settings
-
-#: Errors of the system in opening a file, which say nothing about the file.
-_SYSTEM_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _ORIENTATION = 0x0112  # EXIF's tag; of 5 to 8 the image is shown on its side
 
@@ -316,6 +313,8 @@ class CheckedDataset(BaseDataset):
                 check_regular(path)
         try:
             data = self.pipeline(info)
+        except InputError:
+            raise
         # Decoders raise errors of many types, or return None, on which a later step fails.
         except Exception as error:
             for path, loader in _files_read(self.pipeline, annotated):
@@ -379,9 +378,12 @@ def _with_classes(metainfo: Any) -> Any:
 
 
 def _files_read(transform: Any, info: dict) -> Iterator[tuple[str, Any]]:
-    """Yield the image and the mask of a sample that a transform reads, each with its loader."""
+    """Yield the image and the mask of a sample that a transform of mmcv reads, and that transform.
+
+    The decoder of this package names the file itself.
+    """
     path = None
-    if isinstance(transform, LoadImageFromFile):
+    if isinstance(transform, LoadImageFromFile) and transform.imdecode_backend != DECODER:
         path = info.get('img_path')
     elif isinstance(transform, LoadAnnotations) and transform.with_seg:
         path = info.get('seg_map_path')
@@ -397,7 +399,7 @@ def _find_fault(path: str, loader: Any) -> Exception | str | None:
     try:
         content = fileio.get(path, backend_args=loader.backend_args)
     except OSError as error:
-        return None if error.errno in _SYSTEM_ERRORS else error
+        return None if error.errno in SYSTEM_ERRORS else error
     fault = None
     # Pillow too: a decoder that is not installed fails on whole files.
     for decoder in (loader.imdecode_backend, 'pillow'):

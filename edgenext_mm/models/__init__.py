@@ -1,4 +1,4 @@
-"""Backbone, necks and heads."""
+"""Data preprocessors, backbone, necks and heads."""
 
 from importlib.util import find_spec
 
@@ -8,14 +8,16 @@ __all__ = ['ARCHS', 'EdgeNeXt']
 
 # Each library can be used without the others.
 if find_spec('mmdet'):
+    from .preprocessors import DetDataPreprocessor
     from .ssdlite import SSDLiteHead, SSDLiteNeck
 
-    __all__ += ['SSDLiteHead', 'SSDLiteNeck']
+    __all__ += ['DetDataPreprocessor', 'SSDLiteHead', 'SSDLiteNeck']
 
 if find_spec('mmseg'):
     from .deeplabv3 import DeepLabv3Head
+    from .preprocessors import SegDataPreProcessor
 
-    __all__ += ['DeepLabv3Head']
+    __all__ += ['DeepLabv3Head', 'SegDataPreProcessor']
 
 if find_spec('mmpretrain'):
     from .classifier import DistilledEdgeNeXtClassifier, EdgeNeXtClassifier, EdgeNeXtHead

@@ -74,7 +74,8 @@ class EdgeNeXt(BaseModule):
         out_norm: add a norm for each emitted map, for necks without one of their own.
         init_cfg: defaults to the paper's initialisation, truncated normal of std 0.02 and zero
             biases. ``dict(type='Pretrained', checkpoint=...)`` loads a file, a URL or a short name
-            such as 'edgenext://small', all weights of the network or none
+            such as 'edgenext://small', all weights of the network or none; with
+            ``adapt_stem=True`` also into a network for images of another number of channels
             (:func:`edgenext_mm.checkpoint.load_pretrained`).
 
     Raises:
@@ -115,6 +116,7 @@ class EdgeNeXt(BaseModule):
             raise InputError(f'output_stride is 8, 16 or 32, not {output_stride!r}')
         if frozen_stages not in range(-1, NUM_STAGES + 1):
             raise InputError(f'frozen_stages is -1 to {NUM_STAGES}, not {frozen_stages!r}')
+        self.in_channels = in_channels
         self.out_indices = out_indices
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -188,10 +190,10 @@ class EdgeNeXt(BaseModule):
             8, 16 and 32 or ``output_stride`` if that is less; in channels-last memory.
 
         Raises:
-            InputError: if an image is smaller than 32 pixels.
+            InputError: if an image is smaller than 32 pixels or has other channels.
         """
         if not is_captured(x):
-            _check_size(*x.shape[2:])
+            _check_images(self.in_channels, *x.shape[1:])
         if not is_captured(x) or compiles():
             x = x.contiguous(memory_format=torch.channels_last)  # for speed alone
         outs = []
@@ -266,7 +268,13 @@ class EdgeNeXt(BaseModule):
             module.eval().requires_grad_(False)
 
 
-def _check_size(height: int, width: int) -> None:
+def _check_images(in_channels: int, channels: int, height: int, width: int) -> None:
+    if channels != in_channels:
+        raise InputError(
+            f'EdgeNeXt has in_channels={in_channels} and got images of {channels} channels: set '
+            'model.backbone.in_channels, or color_type of LoadImageFromFile and mean and std of '
+            'the data_preprocessor'
+        )
     if min(height, width) < MIN_SIZE:
         raise InputError(
             f'EdgeNeXt needs images of at least {MIN_SIZE}x{MIN_SIZE} pixels and got '

@@ -5,8 +5,8 @@ num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 refuses im
 input_size = (320, 320)
 
 resize = dict(type='Resize', scale=input_size, keep_ratio=False, interpolation='bicubic')
-# Pillow refuses truncated files, which OpenCV fills with grey.
-load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')
+# As a viewer shows them: docs/custom_data.md, "Images".
+load_image = dict(type='LoadImageFromFile', imdecode_backend='edgenext_mm')
 load_annotations = dict(type='LoadAnnotations', with_bbox=True)
 pack_inputs = dict(type='PackDetInputs')
 

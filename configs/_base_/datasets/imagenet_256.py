@@ -3,8 +3,8 @@ dataset_type = 'edgenext_mm.ImageNet'
 data_root = '{{$IMAGENET_ROOT:data/imagenet/}}'
 num_workers = min(8, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 
-# Pillow refuses truncated files, which OpenCV fills with grey.
-load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')
+# As a viewer shows them: docs/custom_data.md, "Images".
+load_image = dict(type='edgenext_mm.LoadImageFromFile', imdecode_backend='edgenext_mm')
 random_crop = dict(type='edgenext_mm.MultiScaleRandomResizedCrop', interpolation='bicubic')
 pack_inputs = dict(type='PackInputs')
 

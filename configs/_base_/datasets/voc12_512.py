@@ -5,8 +5,8 @@ data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012/}}'
 num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 crop_size = (512, 512)
 
-# Pillow refuses truncated files, which OpenCV fills with grey.
-load_image = dict(type='LoadImageFromFile', imdecode_backend='pillow')
+# As a viewer shows them: docs/custom_data.md, "Images".
+load_image = dict(type='LoadImageFromFile', imdecode_backend='edgenext_mm')
 load_annotations = dict(type='LoadAnnotations')
 pack_inputs = dict(type='PackSegInputs')
 
