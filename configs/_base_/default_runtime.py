@@ -8,6 +8,7 @@ default_hooks = dict(
     # Written under another name first: a run that dies leaves whole checkpoints only.
     checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
     pretrained=dict(type='edgenext_mm.PretrainedHook'),
+    finite=dict(type='edgenext_mm.FiniteHook'),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
     memory=dict(type='edgenext_mm.KeepMemoryHook'),
     deploy=dict(type='edgenext_mm.SwitchToDeployHook'),

@@ -1,6 +1,7 @@
 """What the mm Runner is extended with."""
 
 from .amp import CPUAmpOptimWrapper
+from .finite import FiniteHook
 from .hooks import (
     CompileHook,
     KeepMemoryHook,
@@ -16,6 +17,7 @@ __all__ = [
     'AdamW',
     'CPUAmpOptimWrapper',
     'CompileHook',
+    'FiniteHook',
     'KeepMemoryHook',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
