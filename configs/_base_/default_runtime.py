@@ -1,4 +1,4 @@
-custom_imports = dict(imports=['edgenext_mm.fileio'])
+custom_imports = dict(imports=['edgenext_mm.fileio', 'edgenext_mm.checkpoint'])
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -70,9 +70,7 @@ class FiniteHook(Hook):
         self.values = self._copy_buffers()
         self.handle = self.model.register_forward_hook(self._keep_losses)
         wrapper = runner.optim_wrapper
-        self.wrappers = (
-            [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-        )
+        self.wrappers = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         for wrapper in self.wrappers:
             if not any(parameter.requires_grad for parameter in _parameters(wrapper)):
                 raise InputError(
@@ -208,6 +206,7 @@ class FiniteHook(Hook):
         sound, finite, still = map(bool, facts.tolist())
         if sound and not finite and hasattr(wrapper, 'loss_scaler'):
             finite = wrapper.loss_scaler.get_scale() >= 1
+            still = not all(map(_is_finite, gradients))  # or their norm alone is too large
         if not (sound and finite):
             self.is_bad = True
             return
