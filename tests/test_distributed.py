@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import CONFIGS, ROOT, start_process
 from mmengine.config import Config
-from two_processes import first_stages, retinanet, train
+from two_processes import first_stages, retinanet, train, train_badly
 
 from edgenext_mm.analysis.logs import read_scalars
 
@@ -19,6 +19,12 @@ def test_every_parameter_gets_a_gradient(demo_data, tmp_path):
     """Or PyTorch's wrapper, which waits for one of each, would stop in the second iteration."""
     models = (retinanet, first_stages)
     torch.multiprocessing.spawn(train, (models, tmp_path, demo_data), nprocs=2)
+
+
+@pytest.mark.slow
+def test_leaves_out_steps_together(demo_data, tmp_path):
+    """Where the losses of one process are not finite, no process makes a step."""
+    torch.multiprocessing.spawn(train_badly, (tmp_path, demo_data), nprocs=2)
 
 
 @pytest.mark.slow

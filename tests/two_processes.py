@@ -7,7 +7,11 @@ import torch
 import torch.distributed as dist
 from conftest import ROOT, SEG_CONFIGS, data_roots
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from edgenext_mm.engine import FiniteHook
+from edgenext_mm.errors import InputError
 
 DEMO_SEG = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 TINY = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
@@ -44,15 +48,55 @@ def first_stages(folder, data):
     return cfg
 
 
-def train(rank, make_configs, folder, data):
-    """Be one of the two processes: train each model for three iterations and compare the ends."""
+class SpoilLoss(Hook):
+    """Makes the losses infinite in one process, which has no effect on gradients."""
+
+    def __init__(self, iterations):
+        self.iterations = iterations
+
+    def before_run(self, runner):
+        def spoil(model, inputs, losses):
+            if dist.get_rank() == 1 and model.training and runner.iter in self.iterations:
+                return {key: value + torch.inf for key, value in losses.items()}
+
+        runner.model.module.register_forward_hook(spoil)
+
+
+def start(rank, folder, data):
     os.environ.update(data_roots(data), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     work_dir = folder / str(rank)
     work_dir.mkdir()
+    return work_dir
+
+
+def train(rank, make_configs, folder, data):
+    """Be one of the two processes: train each model for three iterations and compare the ends."""
+    work_dir = start(rank, folder, data)
     for make_config in make_configs:
         _train(make_config(work_dir, data), str(work_dir / make_config.__name__))
+    dist.destroy_process_group()
+
+
+def train_badly(rank, folder, data):
+    """Be one of the two processes, of which only the second has losses that are not finite."""
+    work_dir = start(rank, folder, data)
+    cfg = first_stages(work_dir, data)
+    cfg.custom_hooks = [dict(type='EMAHook'), SpoilLoss([1])]
+    runner = _train(cfg, str(work_dir / 'one'))
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, FiniteHook))
+    assert (hook.steps, hook.left_out) == (2, 1)
+    cfg = first_stages(work_dir, data)
+    cfg.custom_hooks = [SpoilLoss([1, 2])]
+    cfg.default_hooks.finite.patience = 1
+    try:
+        _train(cfg, str(work_dir / 'several'))
+    except InputError as error:
+        images = re.findall(r'\d+\.jpg', str(error))
+    counts = [None, None]
+    dist.all_gather_object(counts, images)
+    assert len(images) == 2 and counts[0] == counts[1]  # those of the second process
     dist.destroy_process_group()
 
 
@@ -75,3 +119,4 @@ def _train(cfg, work_dir):
     both = [torch.empty_like(weights) for _ in range(2)]
     dist.all_gather(both, weights)
     assert torch.isfinite(weights).all() and torch.equal(*both)
+    return runner

@@ -1,4 +1,6 @@
-custom_imports = dict(imports=['edgenext_mm.fileio', 'edgenext_mm.loading'])
+custom_imports = dict(
+    imports=['edgenext_mm.fileio', 'edgenext_mm.loading', 'edgenext_mm.checkpoint']
+)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -8,6 +10,7 @@ default_hooks = dict(
     # Written under another name first: a run that dies leaves whole checkpoints only.
     checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
     pretrained=dict(type='edgenext_mm.PretrainedHook'),
+    finite=dict(type='edgenext_mm.FiniteHook'),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
     data_report=dict(type='edgenext_mm.DataReportHook'),
     small_image=dict(type='edgenext_mm.SmallImageHook'),

@@ -6,6 +6,7 @@ import os.path as osp
 import pickle
 import re
 import tempfile
+from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -113,8 +114,27 @@ def _download(url: str, path: str, checkpoint: str) -> None:
 
 
 def _read(path: str, checkpoint: str) -> dict[str, Any]:
+    content = read_as_checkpoint(path, _load, checkpoint)
+    if not isinstance(content, dict):
+        raise InputError(f'{checkpoint} holds no state dict, but a {type(content).__name__}')
+    return content
+
+
+def read_as_checkpoint(path: str, load: Callable[[str], Any], checkpoint: str | None = None) -> Any:
+    """Read a local file, with one line on what is wrong if that fails.
+
+    Args:
+        path: the file; ``.safetensors`` is a format of its own.
+        load: reads a file of another format.
+        checkpoint: what messages call it. Defaults to the path.
+
+    Raises:
+        InputError: if the file cannot be found or read.
+        RefusedError: if reading the file could run code.
+    """
+    checkpoint = checkpoint or path
     try:
-        content = load_file(path) if path.endswith('.safetensors') else _load(path)
+        return load_file(path) if path.endswith('.safetensors') else load(path)
     except Exception as error:  # a broken file can raise anything
         if _is_out_of_memory(error):
             raise
@@ -130,9 +150,6 @@ def _read(path: str, checkpoint: str) -> dict[str, Any]:
         raise InputError(
             f'{checkpoint} is not a whole checkpoint: get the file {path} again'
         ) from error
-    if not isinstance(content, dict):
-        raise InputError(f'{checkpoint} holds no state dict, but a {type(content).__name__}')
-    return content
 
 
 def _load(path: str) -> Any:

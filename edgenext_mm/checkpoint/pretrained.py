@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -10,18 +10,26 @@ import torch.nn as nn
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import load_from_local as mmengine_load_from_local
 from torch import Tensor
 
 from ..errors import InputError
 from .families import BACKBONE, is_head, to_our_names
-from .files import read_checkpoint
+from .files import read_as_checkpoint, read_checkpoint
 from .zoo import SCHEME
 
 # Where training runs keep their weights, averaged ones first. What mmengine saves as state_dict is
 # the average already, where there is one.
 _WRAPPERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
-# Of averages, and of wrappers for training.
-_PREFIXES = ('ema_module.', 'ema_', 'module.', '')
+_AVERAGES = ('ema_module.', 'ema_')
+# Of PyTorch's wrappers for several processes, and of what Lightning's modules call their network.
+_OWNERS = ('module.', 'model.', 'net.')
+# What torch.compile puts before the names of what it has compiled, a network or parts of one.
+_COMPILED = re.compile(r'(^|\.)_orig_mod\.')
+_BACKBONE_ALONE = (
+    '. To train from that alone, set model.backbone.init_cfg='
+    "dict(type='Pretrained', checkpoint=...) instead of model.init_cfg or load_from"
+)
 _OUT_NORMS = f'{BACKBONE}out_norms.'
 _STEM = f'{BACKBONE}downsample_layers.0.0.weight'
 
@@ -94,6 +102,7 @@ def fit(
     checkpoint: str,
     prefix: str | None = None,
     purpose: Literal['start', 'train', 'test'] = 'start',
+    class_layers: Callable[[], Collection[str]] = frozenset,
     adapt_stem: bool = False,
 ) -> dict[str, Tensor]:
     """Make a state dict for a model out of what a checkpoint holds.
@@ -106,23 +115,28 @@ def fit(
         content: the content of a checkpoint of any family.
         checkpoint: what messages call it.
         prefix: see :func:`load_pretrained`.
-        purpose: for a model that starts from the weights, the output norms may be missing. One that
-            a run loads to ``train`` on finds at least a part of its head in the checkpoint. Other
-            tensors outside of the backbone may be missing or of another shape, such as those for
-            the number of classes. For a ``test``, nothing may be missing.
+        purpose: for a model that starts from the weights, the output norms may be missing. For one
+            that a run loads to ``train`` on, tensors whose shapes depend on the number of classes
+            may be missing or of another shape, but not all that is beside the backbone. For a
+            ``test``, nothing may be missing.
+        class_layers: returns the names of the tensors that depend on the number of classes. It is
+            called when something does not fit. Defaults to one that knows of none.
         adapt_stem: see :func:`load_pretrained`.
 
     Returns:
-        The state dict, without what the model has and the checkpoint lacks.
+        The state dict of the whole model, with the values that the model has now where the
+        checkpoint has none.
 
     Raises:
-        InputError: if the weights are others than these.
+        InputError: if the weights are others than these, or not finite.
     """
     above = BACKBONE if hasattr(model, 'archs') else ''  # a backbone alone
-    own = {f'{above}{key}': value.shape for key, value in model.state_dict().items()}
+    values = {f'{above}{key}': value for key, value in model.state_dict().items()}
+    own = {key: value.shape for key, value in values.items()}
     state = find_weights(content, own, checkpoint, prefix)
     if adapt_stem and _STEM in state and state[_STEM].ndim == 4:
         state[_STEM] = _adapted(state[_STEM], own[_STEM][1], checkpoint)
+    state |= {key: values[key] for key in _uncounted(own, state)}
     stages = {'', *map(_stage, own)}
     norms = {key for key in own if key.startswith(_OUT_NORMS)}
     unused = {
@@ -133,16 +147,16 @@ def fit(
         or (key.startswith(_OUT_NORMS) and (norms or purpose != 'test'))
     }
     differ = _differences(state, own) - unused
-    outside = {key for key in differ | own.keys() if not _is_inside(key, own)}
+    beside = {key for key in own.keys() & state.keys() if not _is_inside(key, own)}
     kept: set[str] = set()
     if purpose == 'start' and norms <= differ:
         kept = norms
-    elif purpose == 'train' and outside - differ:
-        kept = outside & differ
-    state = {key: value for key, value in state.items() if key not in unused | kept}
-    expected = {key: shape for key, shape in own.items() if key not in kept}
+    elif purpose == 'train' and differ and beside:
+        kept = differ & {*class_layers()}
+    state = {key: value for key, value in state.items() if key not in unused}
+    state |= {key: values[key] for key in kept}
     backbone: nn.Module = getattr(model, 'backbone', model)
-    check_shapes(state, expected, f'{checkpoint} does not fit this model', type(backbone))
+    check_shapes(state, own, f'{checkpoint} does not fit this model', type(backbone))
     if unused:
         print_log(
             f'{checkpoint}: {len(unused)} tensors are left out, for which the model has no place '
@@ -151,9 +165,10 @@ def fit(
             logging.WARNING,
         )
     if kept:
+        layers = sorted({key.rpartition('.')[0] for key in kept})
         print_log(
-            f'{checkpoint}: {len(kept)} tensors are missing, unexpected or of another shape '
-            f'({_first(kept)}), and the model keeps its own',
+            f'{checkpoint}: the tensors of {len(layers)} layers are missing or of another shape '
+            f'({", ".join(layers)}), and the model keeps its own',
             'current',
             logging.WARNING,
         )
@@ -177,15 +192,17 @@ def find_weights(
     keys = set(keys)
     wrapper = _wrapper(content)
     weights = content[wrapper] if wrapper else content
-    weights = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
-    prefixes = _PREFIXES if prefix is None else [f'{prefix.rstrip(".")}.']
+    weights = {_plain(key): value for key, value in weights.items() if isinstance(value, Tensor)}
+    prefixes = _prefixes(weights) if prefix is None else [f'{prefix.rstrip(".")}.']
     candidates = {prefix: to_our_names(_below(weights, prefix), keys) for prefix in prefixes}
     best = max(candidates, key=lambda prefix: len(candidates[prefix].keys() & keys))
     if prefix is None and not candidates[best].keys() & keys:
         best = ''  # so that an error names what is there
     averaged = [wrapper] if wrapper.endswith('_ema') else []
-    if best.startswith('ema_') and candidates[best]:
+    if best in _AVERAGES and candidates[best]:
         averaged.append(best)
+    elif prefix is None:
+        _say_left_out(checkpoint, best, weights)
     for where in averaged:
         print_log(f'{checkpoint}: taking the averaged weights under {where!r}', 'current')
     return candidates[best]
@@ -207,10 +224,16 @@ def check_shapes(
 
     Raises:
         InputError: with the number of tensors that fit, the first names of those that do not, and
-            the remedy.
+            the remedy; or with the first names of those that are not finite.
     """
     differences = _differences(state, expected)
     if not differences:
+        bad = [key for key, value in state.items() if not value.isfinite().all()]
+        if bad:
+            raise InputError(
+                f'{problem}: {len(bad)} of {len(state)} tensors are not finite ({_first(bad)}): '
+                'take a checkpoint from before the training went wrong'
+            )
         return
     got = {key: value.shape for key, value in state.items()}
     missing, unexpected = expected.keys() - got.keys(), got.keys() - expected.keys()
@@ -236,12 +259,48 @@ def check_shapes(
             f'. The checkpoint is {theirs}, the model is {ours}: set arch={theirs!r}, or take '
             'another checkpoint'
         )
-    elif not any(_is_inside(key, expected) or key.startswith(_OUT_NORMS) for key in differences):
+    elif (
+        any(key.endswith('.gamma') for key in missing)
+        and not any(key.endswith('.gamma') for key in got)
+        and any(key.startswith(BACKBONE) for key in got)
+    ):
         text += (
-            '. Its backbone fits. To train from that alone, set model.backbone.init_cfg='
-            "dict(type='Pretrained', checkpoint=...) instead of model.init_cfg or load_from"
+            '. If it is of a model after switch_to_deploy, load the checkpoint of the training, or '
+            'switch this model too before it loads'
         )
+    elif (missing or other) and not any(
+        _is_inside(key, expected) or key.startswith(_OUT_NORMS) for key in differences
+    ):
+        text += f'. Its backbone fits{_BACKBONE_ALONE}'
     raise InputError(f'{problem}: {text}')
+
+
+def check_part(
+    module: nn.Module, state: Mapping[str, Tensor], prefix: str, others: Collection[str]
+) -> None:
+    """Check what mmengine has loaded into a part of a model.
+
+    Args:
+        module: the part, such as a backbone.
+        state: the part's share of the state dict.
+        prefix: what the names there begin with, such as ``backbone.``.
+        others: names in the state dict for which the whole model has no place.
+
+    Raises:
+        InputError: if the tensors are not exactly those of the part, or not finite, or if there are
+            others; a backbone alone may leave out a head.
+    """
+    above = BACKBONE if hasattr(module, 'archs') else prefix
+    own = {f'{above}{key}': value.shape for key, value in module.state_dict().items()}
+    found = {f'{above}{key.removeprefix(prefix)}': value for key, value in state.items()}
+    if not prefix and hasattr(module, 'archs'):
+        found = {key: value for key, value in found.items() if not is_head(key)}
+    problem = 'the checkpoint does not fit this model'
+    if not found and {key.removeprefix(above) for key in own} <= {*others}:
+        raise InputError(f'{problem}: it is a backbone alone{_BACKBONE_ALONE}')
+    uncounted = _uncounted(own, found)
+    expected = {key: shape for key, shape in own.items() if key not in uncounted}
+    check_shapes(found | {key: torch.empty(0) for key in others}, expected, problem, type(module))
 
 
 def arch_of(shapes: Mapping[str, torch.Size], network: type[nn.Module]) -> str | None:
@@ -315,6 +374,18 @@ def _differences(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]
     return {key for key, _ in got.items() ^ expected.items()}
 
 
+def _uncounted(own: Iterable[str], state: Collection[str]) -> list[str]:
+    """Return the counts of batches that norms lack: they need not know, says PyTorch as well."""
+    count, mean = 'num_batches_tracked', 'running_mean'
+    return [
+        key
+        for key in own
+        if key.endswith(f'.{count}')
+        and key not in state
+        and key.removesuffix(count) + mean in state
+    ]
+
+
 def _first(keys: Iterable[str]) -> str:
     names = sorted(keys)
     return ', '.join(names[:3] + ['...'] * (len(names) > 3))
@@ -325,8 +396,33 @@ def _wrapper(content: Mapping[str, Any]) -> str:
     return next((k for k in _WRAPPERS if content.get(k) and isinstance(content[k], dict)), '')
 
 
+def _plain(key: object) -> str:
+    """Return a name without what torch.compile has put into it."""
+    return _COMPILED.sub(r'\1', str(key))
+
+
+def _say_left_out(checkpoint: str, prefix: str, names: Iterable[str]) -> None:
+    others = [name for name in names if not name.startswith(prefix)]
+    if others:
+        print_log(
+            f'{checkpoint}: {len(others)} tensors beside those under {prefix!r} are left out '
+            f'({_first(others)})',
+            'current',
+            logging.WARNING,
+        )
+
+
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """Return the prefixes that averages and wrappers, in each other, may have given to names."""
+    names, found = [*names], ['']
+    for prefix in found:
+        longer = [prefix + owner for owner in _OWNERS]
+        found += [p for p in longer if any(name.startswith(p) for name in names)]
+    return [*_AVERAGES, *reversed(found)]
+
+
 def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if str(k).startswith(prefix)}
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
@@ -334,3 +430,41 @@ def load_from_edgenext(filename: str, map_location: object = None) -> dict[str, 
     """Let mmengine load ``edgenext://`` names."""
     content = read_checkpoint(filename)
     return {'state_dict': content.get(_wrapper(content), content)}
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: object = None) -> Any:
+    """Let mmengine load local files: as ever, but with errors that say what is wrong with one.
+
+    The names of tensors come without what torch.compile, and in a file of Lightning also the
+    module there, has put before them.
+
+    Raises:
+        InputError: if there is no such file, or if it is no whole checkpoint or holds a model with
+            its code.
+    """
+    content = read_as_checkpoint(
+        filename, lambda path: mmengine_load_from_local(path, map_location=map_location)
+    )
+    if isinstance(content, nn.Module):
+        raise InputError(
+            f'{filename} holds a {type(content).__name__}, code and all: save its weights alone, '
+            'torch.save(model.state_dict(), FILE)'
+        )
+    if isinstance(content, Tensor):  # such as embeddings, which are no model's weights
+        return content
+    if not isinstance(content, dict):
+        raise InputError(f'{filename} holds no state dict, but a {type(content).__name__}')
+    wrapper = _wrapper(content)
+    weights = content[wrapper] if wrapper else content
+    state = {_plain(key): value for key, value in weights.items()}
+    if 'pytorch-lightning_version' in content:
+        owner = next(p for p in _prefixes(state) if 2 * len(_below(state, p)) > len(state))
+        _say_left_out(filename, owner, state)
+        state = _below(state, owner)
+    if state.keys() != weights.keys():
+        content = {**content, wrapper: state} if wrapper else state
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        content = {'state_dict': content}
+    content.setdefault('meta', {})  # which mmseg's init_model looks into
+    return content

@@ -2,6 +2,7 @@
 
 from .amp import CPUAmpOptimWrapper
 from .data import DataReportHook, SmallImageHook
+from .finite import FiniteHook
 from .hooks import (
     CompileHook,
     KeepMemoryHook,
@@ -18,6 +19,7 @@ __all__ = [
     'CPUAmpOptimWrapper',
     'CompileHook',
     'DataReportHook',
+    'FiniteHook',
     'KeepMemoryHook',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',

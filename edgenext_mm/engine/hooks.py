@@ -3,15 +3,18 @@
 import ctypes
 import os
 import sys
-from functools import cache
+from functools import cache, partial
+from types import NoneType
 from typing import Any
 
+import torch
 import torch.nn as nn
 from mmengine.device import get_device
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.registry import MODELS
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoint.pretrained import check_shapes, fit
 from ..datasets.checks import leaves
@@ -24,6 +27,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
 # An RPN tells objects from background, the semantic heads of HTC and SCNet learn from maps with
 # classes of their own, and a head for re-identification has one class per person.
 _OWN_CLASSES = frozenset(('rpn_head', 'semantic_head', 'reid'))
+# What schedulers, and some versions of PyTorch, add to the settings of an optimizer.
+_SCHEDULED = {'initial_lr', 'initial_momentum', 'param_names'}
 
 
 @HOOKS.register_module()
@@ -155,11 +160,13 @@ class PretrainedHook(Hook):
     """Checks that a checkpoint holds the weights of the whole model, and gives them its names.
 
     mmengine itself loads what happens to fit and logs the rest. For ``load_from`` of any task, of a
-    checkpoint of any family, see :func:`edgenext_mm.checkpoint.pretrained.fit`. A checkpoint to
-    resume from has exactly the tensors of the model.
+    checkpoint of any family, see :func:`edgenext_mm.checkpoint.pretrained.fit`: layers for another
+    number of classes keep their initial weights in training. A checkpoint to resume from has
+    exactly the tensors of the model, of its average and of the optimizer.
 
     Raises:
-        InputError: if weights are missing or have another shape.
+        InputError: if weights are missing, have another shape or are not finite; if a checkpoint to
+            resume from lacks something else of the run.
 
     Example:
         >>> default_hooks = dict(pretrained=dict(type='edgenext_mm.PretrainedHook'))
@@ -168,16 +175,105 @@ class PretrainedHook(Hook):
     priority = 'VERY_HIGH'  # before other hooks see the checkpoint
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        model, name = unwrapped(runner.model), runner._load_from or 'the checkpoint'
+        model = unwrapped(runner.model)
+        name = runner._load_from or find_latest_checkpoint(runner.work_dir) or 'the checkpoint'
+        if not isinstance(checkpoint, dict):
+            raise InputError(f'{name} holds no state dict, but a {type(checkpoint).__name__}')
         if runner._resume:
-            shapes = {key: value.shape for key, value in model.state_dict().items()}
-            problem = f'{name} cannot be resumed from'
-            check_shapes(checkpoint.get('state_dict', {}), shapes, problem, type(model))
-        else:
-            training = isinstance(runner.optim_wrapper, OptimWrapper)  # which only train() builds
-            checkpoint['state_dict'] = fit(
-                model, dict(checkpoint), name, purpose='train' if training else 'test'
+            _check_resumable(runner, checkpoint, f'{name} cannot be resumed from')
+            return
+        training = isinstance(runner.optim_wrapper, OptimWrapper)  # which only train() builds
+        checkpoint['state_dict'] = fit(
+            model,
+            dict(checkpoint),
+            name,
+            purpose='train' if training else 'test',
+            class_layers=partial(_class_layers, runner.cfg.get('model'), model),
+        )
+
+
+def _class_layers(cfg: Any, model: nn.Module) -> set[str]:
+    """Return the names of the tensors that have other shapes in a model with one class more."""
+    if not isinstance(cfg, dict):  # the Runner was given a model
+        return set()
+    with torch.random.fork_rng():
+        twin = MODELS.build(_with_one_class_more(cfg)).state_dict()
+    return {k for k, v in model.state_dict().items() if k not in twin or twin[k].shape != v.shape}
+
+
+def _with_one_class_more(cfg: Any) -> Any:
+    if isinstance(cfg, dict):
+        numbers = ('num_classes', 'num_things_classes', 'num_stuff_classes')
+        return type(cfg)(
+            {
+                key: value + 1
+                if key in numbers and isinstance(value, int)
+                else _with_one_class_more(value)
+                for key, value in cfg.items()
+            }
+        )
+    if isinstance(cfg, (list, tuple)):
+        return type(cfg)(map(_with_one_class_more, cfg))
+    return cfg
+
+
+def _check_resumable(runner: Runner, checkpoint: dict[str, Any], problem: str) -> None:
+    """Raise an error that begins with the problem, unless a checkpoint is of such a run."""
+    model = unwrapped(runner.model)
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    network: nn.Module = getattr(model, 'backbone', model)
+    check_shapes(checkpoint.get('state_dict') or {}, shapes, problem, type(network))
+    if 'ema_state_dict' in checkpoint:
+        state = checkpoint['ema_state_dict']
+        state = {k.removeprefix('module.'): v for k, v in state.items() if k != 'steps'}
+        check_shapes(state, shapes, f'{problem}, for the average', type(network))
+        if not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            raise InputError(
+                f'{problem}: it is of a run with averaged weights. Put EMAHook into custom_hooks, '
+                'or start a new run from the average, by load_from without resume'
             )
+    remedy = 'resume from another one, or start a new run from its weights, by load_from'
+    needed = ['meta', 'message_hub', 'optimizer']
+    if runner.param_schedulers is not None:
+        needed.append('param_schedulers')
+    lacks = [key for key in needed if key not in checkpoint]
+    if 'meta' not in lacks and not {'epoch', 'iter'} <= checkpoint['meta'].keys():
+        lacks.insert(0, 'epoch and iter in meta')
+    if lacks:
+        raise InputError(
+            f'{problem}: it has no {", ".join(lacks)}, as the best checkpoint and published ones. '
+            f'{remedy[0].upper()}{remedy[1:]}'
+        )
+    ours, theirs = runner.optim_wrapper.state_dict(), checkpoint['optimizer']
+    if _optimizers(ours) != _optimizers(theirs):
+        raise InputError(
+            f'{problem}: its optimizer has other settings, or other groups of parameters, than '
+            f'optim_wrapper of the config. Restore these, or {remedy.partition(", or ")[2]}'
+        )
+    schedulers = runner.param_schedulers
+    if isinstance(schedulers, list) and len(schedulers) != len(checkpoint['param_schedulers']):
+        raise InputError(
+            f'{problem}: it has {len(checkpoint["param_schedulers"])} schedulers and '
+            f'param_scheduler of the config {len(schedulers)}. Restore these, or '
+            f'{remedy.partition(", or ")[2]}'
+        )
+
+
+def _optimizers(state: dict[str, Any]) -> Any:
+    """Return what has to be the same in the states of optimizers, of one or several.
+
+    That is how many parameters each group has and which settings, but for switches, in which
+    versions of PyTorch differ.
+    """
+    if 'param_groups' not in state:
+        return {k: _optimizers(v) for k, v in state.items() if isinstance(v, dict)}
+    return [
+        (
+            len(group['params']),
+            {k for k, v in group.items() if not isinstance(v, (bool, NoneType))} - _SCHEDULED,
+        )
+        for group in state['param_groups']
+    ]
 
 
 @HOOKS.register_module()

@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoint.pretrained import find_weights, init_pretrained
+from ..checkpoint.whole import WholeModule
 from ..errors import InputError
 from ..registry import MODELS
 from .fold import fold_norm
 
 
 @MODELS.register_module()
-class EdgeNeXtHead(LinearClsHead):
+class EdgeNeXtHead(WholeModule, LinearClsHead):
     """Norm, global average pooling and a linear layer.
 
     Args:
@@ -66,7 +67,7 @@ class EdgeNeXtHead(LinearClsHead):
 
 
 @MODELS.register_module()
-class EdgeNeXtClassifier(ImageClassifier):
+class EdgeNeXtClassifier(WholeModule, ImageClassifier):
     """mmpretrain's ImageClassifier with an EdgeNeXt backbone and an :class:`EdgeNeXtHead`.
 
     Any state dict that is loaded into it may have the names of the reference, of timm or of

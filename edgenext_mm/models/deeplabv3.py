@@ -9,12 +9,13 @@ from mmseg.models.decode_heads import ASPPHead
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..checkpoint.whole import WholeModule
 from ..errors import InputError
 from ..registry import MODELS
 
 
 @MODELS.register_module()
-class DeepLabv3Head(ASPPHead):
+class DeepLabv3Head(WholeModule, ASPPHead):
     """mmseg's ASPPHead with the projection and the rates of DeepLabv3 (section 3.3).
 
     The concatenated branches are projected by a 1x1 convolution, where mmseg has a 3x3 one, and the

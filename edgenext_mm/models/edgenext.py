@@ -9,11 +9,11 @@ import numpy as np
 import torch
 import torch.nn as nn
 from mmcv.cnn import fuse_conv_bn
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..checkpoint.pretrained import init_pretrained
+from ..checkpoint.whole import WholeModule
 from ..errors import InputError
 from ..registry import MODELS
 from .blocks import ConvEncoder, Downsample, SDTAEncoder, Stage, depthwise
@@ -46,7 +46,7 @@ MIN_SIZE = 32
 # mmdet and mmseg look in mmengine's registry for a type without a scope that they lack.
 @MMENGINE_MODELS.register_module()
 @MODELS.register_module()
-class EdgeNeXt(BaseModule):
+class EdgeNeXt(WholeModule):
     """EdgeNeXt, a small CNN-transformer backbone with split depth-wise transpose attention.
 
     The names of its parameters are those of the reference implementation.
@@ -88,6 +88,7 @@ class EdgeNeXt(BaseModule):
     """
 
     archs = ARCHS
+    keeps_initial_weights = False
     kernel_sizes = (3, 5, 7, 9)
     sdta_scales = (0, 2, 3, 4)
     """Channel groups of the SDTA encoder that ends the stage; 0 for a stage without one."""

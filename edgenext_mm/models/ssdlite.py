@@ -7,16 +7,16 @@ from typing import Any
 import torch.nn as nn
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmdet.models.dense_heads import SSDHead
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..checkpoint.whole import WholeModule
 from ..registry import MODELS
 
 _XAVIER = dict(type='Xavier', distribution='uniform', layer='Conv2d', bias=0)
 
 
 @MODELS.register_module()
-class SSDLiteNeck(BaseModule):
+class SSDLiteNeck(WholeModule):
     """Projects the backbone's feature maps and adds smaller ones after the last of them.
 
     The added maps start from the last map as it comes from the backbone: each halves the size by a
@@ -81,7 +81,7 @@ class SSDLiteNeck(BaseModule):
 
 
 @MODELS.register_module()
-class SSDLiteHead(SSDHead):
+class SSDLiteHead(WholeModule, SSDHead):
     """mmdet's SSDHead with depthwise separable convolutions.
 
     Unlike mmdet's, it predicts, and it trains on a single image.

@@ -4,37 +4,17 @@ import logging
 
 import pytest
 import torch
-from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS, data_roots
-from mmengine.config import Config
+from conftest import data_roots
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from small_networks import CLASS_LAYERS, CLASSES, LAST, TASKS, below, config_of, noise
 
 from edgenext_mm.engine.hooks import unwrapped
 from edgenext_mm.errors import InputError
 
-ARCH = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
-TASKS = {
-    'detection': (
-        CONFIGS / 'ssdlite_edgenext_xx_small_demo.py',
-        dict(neck=dict(in_channels=(16, 24, 32))),
-    ),
-    'segmentation': (
-        SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py',
-        dict(decode_head=dict(in_channels=32, channels=16)),
-    ),
-    'classification': (
-        CLS_CONFIGS / 'edgenext_xx_small_demo.py',
-        dict(head=dict(in_channels=32)),
-    ),
-}
 DENSE = ['detection', 'segmentation']
-LAST = {
-    'detection': 'bbox_head.cls_convs.0.1.bias',
-    'segmentation': 'decode_head.conv_seg.bias',
-    'classification': 'head.fc.bias',
-}
 
 
 class Loaded(Exception):
@@ -59,7 +39,7 @@ def load(demo_data, tmp_path, monkeypatch):
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)  # asks compilers, for seconds
 
-    def run(task, mode, content, tta=False, **settings):
+    def run(task, mode, content, tta=False, hooks=(), **settings):
         torch.save(content, tmp_path / 'loaded.pth')
         cfg = config_of(task)
         cfg.merge_from_dict({'load_from': str(tmp_path / 'loaded.pth'), **settings})
@@ -69,25 +49,13 @@ def load(demo_data, tmp_path, monkeypatch):
             cfg.model = dict(**cfg.tta_model, module=cfg.model)
         init_default_scope(cfg.default_scope)
         runner = Runner.from_cfg(cfg)
-        runner.register_hook(Stop(), 'LOWEST')
+        for hook in (*hooks, Stop()):
+            runner.register_hook(hook, 'LOWEST')
         with pytest.raises(Loaded):
             getattr(runner, mode)()
         return runner.model
 
     return run
-
-
-def config_of(task):
-    path, model = TASKS[task]
-    cfg = Config.fromfile(path)
-    cfg.model.backbone.arch = ARCH
-    cfg.merge_from_dict({'model': model})
-    return cfg
-
-
-def network(task):
-    with DefaultScope.overwrite_default_scope(config_of(task).default_scope):
-        return MODELS.build(config_of(task).model)
 
 
 @pytest.fixture
@@ -96,16 +64,6 @@ def said(monkeypatch):
     records = []
     monkeypatch.setattr(MMLogger, 'callHandlers', lambda self, record: records.append(record))
     return lambda: [r.getMessage() for r in records if r.levelno == logging.WARNING]
-
-
-def noise(task):
-    """Return weights that no initialisation gives."""
-    state = network(task).state_dict()
-    return {k: torch.randn_like(v) if v.is_floating_point() else v for k, v in state.items()}
-
-
-def below(prefix, state):
-    return {f'{prefix}{key}': value for key, value in state.items()}
 
 
 def backbone_of(state):
@@ -182,24 +140,68 @@ def test_short_names_for_other_networks(load, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('task', TASKS)
 def test_other_classes(load, said, task):
-    """Training starts from what is the same and says what is not; tests take nothing else."""
-    state = noise(task)
-    size = state[LAST[task]].shape
-    content = state | {LAST[task]: torch.ones(21), 'extra_head.weight': torch.ones(2)}
-    own = load(task, 'train', content).state_dict()
-    assert own.keys() == state.keys() and own[LAST[task]].shape == size
-    different = [key for key in state if not torch.equal(own[key], state[key])]
-    assert different == [LAST[task]]
-    names = ', '.join(sorted([LAST[task], 'extra_head.weight']))
+    """Training starts from what is the same and names the layers that are not."""
+    content = noise(task, **{CLASSES[task]: 20})
+    state = load(task, 'train', content).state_dict()
+    layers = {key.rpartition('.')[0] for key in state if not torch.equal(state[key], content[key])}
+    assert sorted(layers) == CLASS_LAYERS[task]
     (text,) = (text for text in said() if 'loaded.pth' in text)
-    assert f'2 tensors are missing, unexpected or of another shape ({names})' in text
-    with pytest.raises(InputError, match=r'1 unexpected .*; 1 of another shape') as error:
+    names = ', '.join(CLASS_LAYERS[task])
+    assert f'the tensors of {len(layers)} layers are missing or of another shape ({names})' in text
+    with pytest.raises(InputError, match=f'{2 * len(layers)} of another shape .*Its backbone fits'):
         load(task, 'test', content)
-    assert f'{LAST[task]} ((21,) in the checkpoint, ' in str(error.value)
-    del state[LAST[task]]
-    load(task, 'train', state)
+    del content[LAST[task]]
+    load(task, 'train', content)
     with pytest.raises(InputError, match=f'; 1 missing .{LAST[task]}'):
-        load(task, 'test', state)
+        load(task, 'test', content)
+
+
+@pytest.mark.parametrize('mode', ['train', 'test'])
+@pytest.mark.parametrize('task', TASKS)
+def test_nothing_else_may_differ(load, task, mode):
+    """Not what is beside the layers for the classes, nor more than the model has, nor NaN."""
+    state = noise(task)
+    other = next(
+        key
+        for key in state
+        if not key.startswith('backbone.')
+        and key.rpartition('.')[0] not in CLASS_LAYERS[task]
+        and state[key].is_floating_point()
+    )
+    for content, words in (
+        ({k: v for k, v in state.items() if k != other}, f'1 missing .{other}'),
+        (state | {other: torch.ones(21)}, f'1 of another shape .{other}'),
+        (state | {'extra_head.weight': torch.ones(2)}, '1 unexpected .extra_head.weight'),
+        (state | {other: state[other] * torch.nan}, f'1 of .* are not finite .{other}'),
+        (dict(optimizer={}), 'tensors fit; .* missing'),
+        ({}, 'tensors fit; .* missing'),
+        ([1], 'holds no state dict, but a list'),
+    ):
+        with pytest.raises(InputError, match=words):
+            load(task, mode, content)
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_names_of_wrappers(load, said, task):
+    """torch.compile's, of the whole or of parts; those of DataParallel and of Lightning."""
+    state = noise(task)
+    parts = {key.replace('backbone.', 'backbone._orig_mod.'): value for key, value in state.items()}
+    lightning = {'pytorch-lightning_version': '2.4', 'hyper_parameters': {}, 'epoch': 3}
+    for content in (
+        below('_orig_mod.', state),
+        parts,
+        below('module._orig_mod.', state),
+        {**lightning, 'state_dict': below('net.', state)},
+        {**lightning, 'state_dict': state},
+        below('net.module.', state),
+    ):
+        assert_equal(load(task, 'test', content), state)
+    assert not [text for text in said() if 'loaded.pth' in text]
+    beside = {'loss.weight': torch.ones(2)}
+    content = {**lightning, 'state_dict': below('model.', state) | beside}
+    assert_equal(load(task, 'train', content), state)
+    (text,) = (text for text in said() if 'loaded.pth' in text)
+    assert "1 tensors beside those under 'model.' are left out (loss.weight)" in text
 
 
 def test_output_norms_in_tests(load):
@@ -210,7 +212,8 @@ def test_output_norms_in_tests(load):
         load('segmentation', 'test', state, **settings)
     with pytest.raises(InputError, match=r'2 unexpected \(backbone\.out_norms'):
         load('segmentation', 'test', state | norm)
-    load('segmentation', 'train', state, **settings)
+    with pytest.raises(InputError, match=r'2 missing \(backbone\.out_norms'):
+        load('segmentation', 'train', state, **settings)
     model = load('segmentation', 'test', state | norm, **settings)
     assert_equal(model, state | norm)
 
@@ -226,3 +229,38 @@ def test_resumes_exactly(load, task):
     ):
         with pytest.raises(InputError, match=r'loaded\.pth cannot be resumed from: \d+ of'):
             load(task, 'train', {'state_dict': content, 'meta': {}}, resume=True)
+
+
+def test_resumes_the_same_run(load, tmp_path):
+    """A checkpoint of another run, or without all that the run had, is refused in one message."""
+    task = 'segmentation'
+    states = []
+
+    class Keep(Hook):
+        def before_train(self, runner):
+            runner.save_checkpoint(str(tmp_path), 'whole.pth')
+            states.append(torch.load(tmp_path / 'whole.pth', weights_only=False))
+
+    load(task, 'train', noise(task), hooks=[Keep()])
+    (whole,) = states
+    load(task, 'train', whole, resume=True)
+
+    def message(content, **settings):
+        with pytest.raises(InputError, match=r'loaded\.pth cannot be resumed from') as error:
+            load(task, 'train', content, resume=True, **settings)
+        return str(error.value)
+
+    for key in ('meta', 'message_hub', 'optimizer', 'param_schedulers'):
+        text = message({k: v for k, v in whole.items() if k != key})
+        assert ('epoch and iter in meta' if key == 'meta' else f'it has no {key}') in text
+        assert 'by load_from' in text
+    assert 'it is of a run with averaged weights' in message(whole, custom_hooks=[])
+    ema = {k: v for k, v in whole['ema_state_dict'].items() if 'conv_seg' not in k}
+    assert 'for the average: ' in message({**whole, 'ema_state_dict': ema})
+    sgd = dict(_delete_=True, type='SGD', lr=0.1, momentum=0.9)
+    other = 'its optimizer has other settings'
+    assert other in message(whole, **{'optim_wrapper.optimizer': sgd})
+    groups = dict(custom_keys=dict(decode_head=dict(lr_mult=10.0)))
+    assert other in message(whole, **{'optim_wrapper.paramwise_cfg': groups})
+    schedulers = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=5)]
+    assert 'it has 2 schedulers and' in message(whole, param_scheduler=schedulers)
