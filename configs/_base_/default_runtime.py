@@ -1,4 +1,5 @@
 custom_imports = dict(imports=['edgenext_mm.fileio'])
+runner_type = 'edgenext_mm.Runner'
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

@@ -9,17 +9,24 @@ from .hooks import (
     ResumeEpochHook,
     SwitchToDeployHook,
 )
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optimizers import AdamW
+from .runner import Runner
 from .samplers import MultiScaleBatchSampler
+from .schedulers import WarmupLR
 
 __all__ = [
     'AdamW',
     'CPUAmpOptimWrapper',
     'CompileHook',
+    'EpochBasedTrainLoop',
+    'IterBasedTrainLoop',
     'KeepMemoryHook',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
     'PretrainedHook',
     'ResumeEpochHook',
+    'Runner',
     'SwitchToDeployHook',
+    'WarmupLR',
 ]

@@ -8,14 +8,16 @@ __all__ = ['ARCHS', 'EdgeNeXt']
 
 # Each library can be used without the others.
 if find_spec('mmdet'):
+    from .anchors import SSDLiteAnchorGenerator
     from .ssdlite import SSDLiteHead, SSDLiteNeck
 
-    __all__ += ['SSDLiteHead', 'SSDLiteNeck']
+    __all__ += ['SSDLiteAnchorGenerator', 'SSDLiteHead', 'SSDLiteNeck']
 
 if find_spec('mmseg'):
     from .deeplabv3 import DeepLabv3Head
+    from .segmentor import EncoderDecoder
 
-    __all__ += ['DeepLabv3Head']
+    __all__ += ['DeepLabv3Head', 'EncoderDecoder']
 
 if find_spec('mmpretrain'):
     from .classifier import DistilledEdgeNeXtClassifier, EdgeNeXtClassifier, EdgeNeXtHead
