@@ -240,7 +240,9 @@ def _value(text: str) -> Any:
     overrides = argparse.Namespace()
     DictAction([], 'options')(argparse.ArgumentParser(), overrides, [f'_={text}'])
     value = overrides.options['_']
-    return text.strip('\'"') if isinstance(value, str) else value
+    if isinstance(value, str):
+        return text.strip('\'"') if text.startswith(('"', "'")) else text
+    return value
 
 
 def _copy_with(variables: dict[str, Any], config: Path, folder: Path) -> Path:

@@ -10,6 +10,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
     pretrained=dict(type='edgenext_mm.PretrainedHook'),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
+    run_length_check=dict(type='edgenext_mm.RunLengthCheckHook'),
     memory=dict(type='edgenext_mm.KeepMemoryHook'),
     deploy=dict(type='edgenext_mm.SwitchToDeployHook'),
     compile=dict(type='edgenext_mm.CompileHook'),

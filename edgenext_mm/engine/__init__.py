@@ -11,6 +11,7 @@ from .hooks import (
 )
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optimizers import AdamW
+from .run_length import RunLengthCheckHook
 from .runner import Runner
 from .samplers import MultiScaleBatchSampler
 from .schedulers import WarmupLR
@@ -26,6 +27,7 @@ __all__ = [
     'NumClassesCheckHook',
     'PretrainedHook',
     'ResumeEpochHook',
+    'RunLengthCheckHook',
     'Runner',
     'SwitchToDeployHook',
     'WarmupLR',

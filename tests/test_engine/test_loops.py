@@ -41,7 +41,7 @@ def prepare(tmp_path):
     """Return a function that prepares a Runner for the recipe of a custom example."""
 
     def prepare(example, images, **settings):
-        cfg = Config.fromfile(CUSTOM[example])
+        cfg = Config.fromfile(CUSTOM.get(example, example))
         batch_size = cfg.train_dataloader.batch_size
         return Runner(
             model=Model(),
@@ -110,3 +110,17 @@ def test_average_leaves_the_initialisation(example, updates):
     before = average.module.weight.item()
     average.update_parameters(model)
     assert average.module.weight - before == pytest.approx(share * (1 - before), rel=0.01)
+
+
+def test_recipes_for_longer_runs_are_named(prepare, monkeypatch):
+    said = []
+    for config, expected in ((CONFIGS / 'ssdlite_edgenext_small_coco.py', 2), ('coco', 0)):
+        runner = prepare(config, 320, max_epochs=13, val_interval=20)
+        runner.register_hook(dict(type='edgenext_mm.RunLengthCheckHook'))
+        monkeypatch.setattr(runner.logger, 'warning', said.append)
+        runner.train()
+        assert len(said) == expected
+        if expected:
+            assert 'momentum=0.0005 leaves 94% of the weights at the start' in said[0]
+            assert 'after 500 iterations, and this run has 130' in said[1]
+            said.clear()
