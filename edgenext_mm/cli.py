@@ -5,11 +5,15 @@ PyTorch and OpenMMLab take seconds, and ``--help`` needs neither.
 """
 
 import argparse
+import ast
 import logging
 import os
 import os.path as osp
+import re
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -183,11 +187,16 @@ def check_checkpoint(checkpoint: str, cfg: 'Config') -> str:
 def load_config(args: argparse.Namespace) -> 'Config':
     """Load the config of parsed arguments with its overrides.
 
+    An override of a variable at the top level of the config, or of one of its bases, reaches all
+    that is computed from it: ``input_size=512`` each pipeline, ``max_epochs=10`` the schedule. The
+    values are those of mmengine's DictAction, but texts keep their blanks, and what Python writes
+    in quotes or brackets is what it is in Python.
+
     Raises:
         InputError: if there is no such file, if a variable that names a data root is empty, or if
             an override is malformed or for a setting that is not there.
     """
-    from mmengine.config import Config, DictAction
+    from mmengine.config import Config
 
     for name in ('COCO_ROOT', 'VOC_ROOT', 'IMAGENET_ROOT'):
         if os.environ.get(name) == '':
@@ -202,14 +211,80 @@ def load_config(args: argparse.Namespace) -> 'Config':
         raise InputError(
             f'{args.config} cannot be read as a config ({type(error).__name__}: {error})'
         ) from error
-    overrides = argparse.Namespace()
     try:
-        DictAction([], 'options')(argparse.ArgumentParser(), overrides, args.cfg_options)
-        cfg.merge_from_dict(overrides.options)
+        overrides = {
+            key: _value(text) for key, _, text in (word.partition('=') for word in args.cfg_options)
+        }
+        variables = {
+            name: tuple(value)
+            if isinstance(cfg[name], tuple) and isinstance(value, list)
+            else value
+            for name, value in overrides.items()
+            if name in cfg
+        }
+        if variables:
+            with tempfile.TemporaryDirectory() as folder:
+                computed = Config.fromfile(_copy_with(variables, Path(args.config), Path(folder)))
+            cfg = Config(computed.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
+        cfg.merge_from_dict(overrides | variables)
     except (AssertionError, KeyError, TypeError) as error:
         words = ' '.join(args.cfg_options)
         raise InputError(f'--cfg-options {words}: {error.args[0]}') from error
     return cfg
+
+
+def _value(text: str) -> Any:
+    """Return the value of an override."""
+    from mmengine.config import DictAction
+
+    if text.startswith(('"', "'", '(', '[', '{')):
+        try:
+            return ast.literal_eval(text)
+        except (SyntaxError, ValueError):  # such as [a,b], which mmengine takes for texts
+            pass
+    elif '(' in text or '[' in text or (',' in text and osp.exists(text)):  # a path
+        return text
+    overrides = argparse.Namespace()
+    DictAction([], 'options')(argparse.ArgumentParser(), overrides, [f'_={text}'])
+    value = overrides.options['_']
+    if isinstance(value, str):
+        return text.strip('\'"') if text.startswith(('"', "'")) else text
+    return value
+
+
+def _copy_with(variables: dict[str, Any], config: Path, folder: Path) -> Path:
+    """Copy a config and its bases into a folder, with other values of variables.
+
+    Returns:
+        The copy, or the config itself if it is not of the kind in which bases have these variables.
+    """
+    text = config.read_text(encoding='utf-8')
+    text = re.sub(r'{{\s*fileDirname\s*}}', lambda _: config.parent.resolve().as_posix(), text)
+    try:
+        code = ast.parse(text)
+        for node in code.body:
+            match node:
+                case ast.Assign(targets=[ast.Name('_base_')], value=value):
+                    bases = ast.literal_eval(value)
+                    bases = [
+                        base
+                        if '::' in base  # of an installed library
+                        else str(
+                            _copy_with(variables, config.parent.resolve() / base, folder / str(i))
+                        )
+                        for i, base in enumerate([bases] if isinstance(bases, str) else bases)
+                    ]
+                    node.value = ast.Constant(bases)
+                case ast.Assign(targets=[ast.Name(name)]) if name in variables:
+                    node.value = ast.Constant(variables[name])
+                case ast.With() | ast.Import() | ast.ImportFrom():  # mmengine's read_base
+                    return config
+    except (SyntaxError, ValueError):
+        return config
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / config.name
+    copy.write_text(ast.unparse(code), encoding='utf-8')
+    return copy
 
 
 def load_runner_config(args: argparse.Namespace) -> 'Config':
@@ -219,6 +294,7 @@ def load_runner_config(args: argparse.Namespace) -> 'Config':
     """
     cfg = load_config(args)
     cfg.launcher = args.launcher
+    cfg.runner_type = cfg.get('runner_type', 'edgenext_mm.Runner')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     default = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default

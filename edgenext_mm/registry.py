@@ -20,6 +20,7 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 
 
 MODELS = _child('model', mmengine_registry.MODELS, 'models')
+TASK_UTILS = _child('task util', mmengine_registry.TASK_UTILS, 'models')
 DATASETS = _child('dataset', mmengine_registry.DATASETS, 'datasets')
 HOOKS = _child('hook', mmengine_registry.HOOKS, 'engine')
 TRANSFORMS = _child('transform', mmengine_registry.TRANSFORMS, 'datasets')
@@ -27,3 +28,6 @@ METRICS = _child('metric', mmengine_registry.METRICS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', mmengine_registry.DATA_SAMPLERS, 'engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', mmengine_registry.OPTIM_WRAPPERS, 'engine')
 OPTIMIZERS = _child('optimizer', mmengine_registry.OPTIMIZERS, 'engine')
+PARAM_SCHEDULERS = _child('parameter scheduler', mmengine_registry.PARAM_SCHEDULERS, 'engine')
+LOOPS = _child('loop', mmengine_registry.LOOPS, 'engine')
+RUNNERS = _child('runner', mmengine_registry.RUNNERS, 'engine')

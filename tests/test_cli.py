@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CONFIGS
+from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from mmengine.config import Config, DictAction
 
 from edgenext_mm import cli
@@ -27,6 +27,105 @@ def test_overrides_are_those_of_mmengine(demo_data, monkeypatch):
     twice = [DEMO, '--cfg-options', 'a=1', 'b=1', '--cfg-options', 'a=2']
     cfg = cli.load_config(parser.parse_args(twice))
     assert (cfg.a, cfg.b) == (2, 1)
+
+
+def load(config, *words):
+    return cli.load_config(cli.config_parser(None).parse_args([config, '--cfg-options', *words]))
+
+
+def scales(cfg):
+    """The sizes of images in all pipelines."""
+    loaders = [cfg[f'{name}_dataloader'] for name in ('train', 'val', 'test')]
+    steps = [step for loader in loaders for step in loader.dataset.pipeline]
+    steps += cfg.tta_pipeline[1].transforms[0]
+    return [step.scale for step in steps if step.type == 'Resize']
+
+
+@pytest.mark.parametrize('config', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ('word', 'size'),
+    [
+        ('input_size=512', 512),
+        ('input_size=640,384', (640, 384)),
+        ('input_size=(640, 384)', (640, 384)),
+    ],
+)
+def test_one_setting_for_the_size(config, word, size):
+    cfg = load(str(config), word)
+    assert scales(cfg) == [size] * 4
+    assert cfg.filename == str(config)
+
+
+def test_overrides_reach_what_is_computed_from_them(monkeypatch):
+    monkeypatch.delenv('COCO_ROOT', raising=False)
+    config = str(CONFIGS / 'ssdlite_edgenext_small_coco.py')
+    cfg = load(config, 'max_epochs=7', 'num_workers=0', 'train_cfg.val_interval=3', 'new=1')
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].T_max == cfg.max_epochs == 7
+    assert cfg.train_dataloader.num_workers == cfg.test_dataloader.num_workers == 0
+    assert cfg.train_cfg.val_interval == 3 and cfg.new == 1
+    # Nothing else changes.
+    assert load(config, 'max_epochs=200').to_dict() == Config.fromfile(config).to_dict()
+
+
+def test_variables_of_configs_that_inherit(tmp_path):
+    (tmp_path / 'base.py').write_text("size = 3\npath = '{{ fileDirname }}/x'\na = dict(size=size)")
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = ['./base.py']\nb = [_base_.size, '{{ $NONE:x }}']\nname = 'n'")
+    cfg = load(str(child), 'size=5', 'name=m', 'a.more=1')
+    assert cfg.to_dict() == dict(
+        size=5, path=f'{tmp_path}/x', a=dict(size=5, more=1), b=[5, 'x'], name='m'
+    )
+    # Where bases cannot be computed again the override is mmengine's.
+    child.write_text("_base_ = ['base' + '.py']\nb = _base_.size")
+    assert load(str(child), 'size=5').a.size == 3
+
+
+NAMES = [
+    "it's",
+    'two words',
+    'D:\\new\\1table',
+    '{a} {{b}}',
+    'say "x"',
+    'ünï',
+    '(1) [x',
+    '{{$A:b}}',
+]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_any_text_is_a_path(name, tmp_path, monkeypatch):
+    root = f'{tmp_path}/{name}/'
+    for variable in ('COCO_ROOT', 'VOC_ROOT', 'IMAGENET_ROOT'):
+        monkeypatch.setenv(variable, root)
+    for config in (
+        CONFIGS / 'ssdlite_edgenext_small_coco.py',
+        SEG_CONFIGS / 'deeplabv3_edgenext_small_voc.py',
+        CLS_CONFIGS / 'edgenext_small_imagenet.py',
+    ):
+        cfg = Config.fromfile(config)
+        datasets = [cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')]
+        datasets += datasets[0].get('datasets', ())
+        assert {dataset.data_root for dataset in datasets if 'data_root' in dataset} == {root}
+        if '{{$' not in name:  # which mmengine replaces in the config of a checkpoint
+            again = Config.fromstring(cfg.pretty_text, '.py')
+            assert again.val_dataloader.dataset.data_root == root
+    monkeypatch.delenv('COCO_ROOT')
+    key = 'val_dataloader.dataset.data_root'
+    cfg = load(DEMO, f'{key}={root}', f'data_root={root}', f'a={name!r}')
+    assert cfg.val_dataloader.dataset.data_root == cfg.data_root == root
+    assert cfg.train_dataloader.dataset.data_root == root and cfg.a == name
+
+
+def test_lists_of_texts():
+    cfg = load(DEMO, "classes=('traffic light', 'kite')", 'b=[traffic,kite]', 'c={"x": (1, None)}')
+    assert cfg.classes == ('traffic light', 'kite') and cfg.model.bbox_head.num_classes == 2
+    assert cfg.b == ['traffic', 'kite'] and cfg.c == dict(x=(1, None))
+
+
+def test_comma_in_a_path(tmp_path):
+    folder = tmp_path / 'a,b'
+    folder.mkdir()
+    assert load(DEMO, f'a={folder}').a == str(folder)
 
 
 def test_malformed_overrides(demo_data, monkeypatch, capsys):

@@ -10,7 +10,7 @@ def main() -> None:
     parser.add_argument('--samples', type=int, default=200, help='images (default: 200)')
     args = parse_args(parser, trains=True)
 
-    from mmengine.runner import Runner
+    from mmengine.registry import RUNNERS
 
     from edgenext_mm.analysis.profiling import Profiled, ProfileHook, profile_transforms, table
 
@@ -19,7 +19,7 @@ def main() -> None:
     cfg.train_cfg.val_interval = 10**9
     cfg.default_hooks.checkpoint = None
     cfg.compile = False  # the parts are measured one by one
-    runner = Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
     hook = ProfileHook(args.iterations)
     runner.register_hook(hook, 'VERY_LOW')
     try:

@@ -44,8 +44,7 @@ def main() -> None:
     args = parse_args(make_parser(), trains=True)
 
     from mmengine.config import ConfigDict
-    from mmengine.registry import METRICS
-    from mmengine.runner import Runner
+    from mmengine.registry import METRICS, RUNNERS
 
     cfg = load_runner_config(args)
     cfg.load_from = check_checkpoint(args.checkpoint, cfg)
@@ -58,7 +57,7 @@ def main() -> None:
             raise InputError(f'{args.config} has no tta_model and tta_pipeline for --tta')
         cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    runner = Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
     if args.out:
         # mmdet's own dump encodes masks; other libraries take mmengine's.
         dump = METRICS.get(f'{cfg.default_scope}.DumpDetResults') or METRICS.get('DumpResults')

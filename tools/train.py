@@ -33,7 +33,7 @@ def main() -> None:
     args = parse_args(make_parser(), trains=True)
 
     from mmengine.device import get_device
-    from mmengine.runner import Runner
+    from mmengine.registry import RUNNERS
 
     cfg = load_runner_config(args)
     if args.amp:
@@ -49,7 +49,7 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else check_file(args.resume)
-    Runner.from_cfg(cfg).train()
+    RUNNERS.build(cfg).train()
 
 
 if __name__ == '__main__':

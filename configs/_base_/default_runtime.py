@@ -1,6 +1,7 @@
 custom_imports = dict(
     imports=['edgenext_mm.fileio', 'edgenext_mm.loading', 'edgenext_mm.checkpoint']
 )
+runner_type = 'edgenext_mm.Runner'
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -14,6 +15,7 @@ default_hooks = dict(
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),
     data_report=dict(type='edgenext_mm.DataReportHook'),
     small_image=dict(type='edgenext_mm.SmallImageHook'),
+    run_length_check=dict(type='edgenext_mm.RunLengthCheckHook'),
     memory=dict(type='edgenext_mm.KeepMemoryHook'),
     deploy=dict(type='edgenext_mm.SwitchToDeployHook'),
     compile=dict(type='edgenext_mm.CompileHook'),

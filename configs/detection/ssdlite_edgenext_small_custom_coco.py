@@ -7,9 +7,23 @@ train_annotations = 'data/custom/train/annotations.json'
 val_images = 'data/custom/val/images/'
 val_annotations = 'data/custom/val/annotations.json'
 classes = ('cat', 'dog')
+input_size = (320, 320)  # width and height of images in the network, which the anchors follow
 
-model = dict(bbox_head=dict(num_classes=len(classes)))
+model = dict(
+    bbox_head=dict(num_classes=len(classes)),
+    train_cfg=dict(min_negatives=10),  # so that images without objects take part
+)
 
+resize = dict(_base_.resize, scale=input_size)
+train_pipeline = [resize if step['type'] == 'Resize' else step for step in _base_.train_pipeline]
+test_pipeline = [_base_.load_image, resize, _base_.load_annotations, _base_.pack_inputs]
+tta_pipeline = [
+    _base_.load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[[resize], _base_.flips, [_base_.load_annotations], [_base_.pack_inputs]],
+    ),
+]
 metainfo = dict(classes=classes)
 train_dataloader = dict(
     batch_size=16,
@@ -18,6 +32,8 @@ train_dataloader = dict(
         ann_file=train_annotations,
         data_prefix=dict(img=train_images),
         metainfo=metainfo,
+        filter_cfg=dict(filter_empty_gt=False),
+        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
@@ -26,21 +42,27 @@ val_dataloader = dict(
         ann_file=val_annotations,
         data_prefix=dict(img=val_images),
         metainfo=metainfo,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
 
-# On one GPU, with the learning rate scaled down to the smaller batch.
-max_epochs = 50
-train_cfg = dict(max_epochs=max_epochs)
+# On one GPU, with the learning rate scaled down to the smaller batch. The run is as long as the
+# number of images wants, and warm-up, schedule, validation and averaging follow its length.
+train_cfg = dict(_delete_=True, type='edgenext_mm.EpochBasedTrainLoop', epochs=50, min_iters=1000)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs,
-        eta_min=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(type='edgenext_mm.WarmupLR', start_factor=0.1, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False),
 ]
+# The average is over the last tenth of the run so far, and over 2,000 iterations at most.
+custom_hooks = [
+    dict(
+        type='EMAHook',
+        ema_type='MomentumAnnealingEMA',
+        momentum=5e-4,
+        gamma=10,
+        update_buffers=True,
+    )
+]
+default_hooks = dict(checkpoint=dict(interval=5))
 auto_scale_lr = dict(enable=True)

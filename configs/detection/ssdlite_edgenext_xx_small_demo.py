@@ -2,11 +2,9 @@
 _base_ = 'ssdlite_edgenext_xx_small_coco.py'
 
 classes = ('boat', 'traffic light', 'stop sign', 'sports ball', 'kite', 'clock')
-size = 256
+input_size = (256, 256)
 max_epochs = 14
 
-# Strides 8 to 64, then one pixel: finer than at 320x320, where the first map has stride 16.
-anchor_sizes = [size * scale for scale in (0.06, 0.13, 0.26, 0.5, 0.75, 1.0)]
 channels = (128, 256, 256, 128, 64)
 
 model = dict(
@@ -26,16 +24,16 @@ model = dict(
     bbox_head=dict(
         num_classes=len(classes),
         in_channels=channels,
+        # Finer than at 320x320, where the first map has stride 16.
         anchor_generator=dict(
-            strides=[8, 16, 32, 64, size],
+            stride=8,
             ratios=[[2, 3], [2, 3], [2, 3], [2, 3], [2]],
-            min_sizes=anchor_sizes[:-1],
-            max_sizes=anchor_sizes[1:],
+            sizes=[0.06, 0.13, 0.26, 0.5, 0.75, 1.0],
         ),
     ),
 )
 
-resize = dict(_base_.resize, scale=(size, size))
+resize = dict(_base_.resize, scale=input_size)
 train_pipeline = [
     _base_.load_image,
     _base_.load_annotations,

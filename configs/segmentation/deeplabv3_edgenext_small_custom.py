@@ -35,12 +35,22 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# On one GPU, with the learning rate scaled down to the smaller batch.
-max_iters = 10000
-train_cfg = dict(max_iters=max_iters, val_interval=1000)
+# On one GPU, with the learning rate scaled down to the smaller batch. The run is as long as the
+# number of images wants, and warm-up, schedule, validation and averaging follow its length.
+train_cfg = dict(_delete_=True, type='edgenext_mm.IterBasedTrainLoop', epochs=50, min_iters=1000)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=500),
-    dict(type='CosineAnnealingLR', T_max=max_iters, eta_min=1e-6, by_epoch=False),
+    dict(type='edgenext_mm.WarmupLR', start_factor=0.1, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(interval=1000))
+# The average is over the last tenth of the run so far, and over 2,000 iterations at most.
+custom_hooks = [
+    dict(
+        type='EMAHook',
+        ema_type='MomentumAnnealingEMA',
+        momentum=5e-4,
+        gamma=10,
+        update_buffers=True,
+    )
+]
+default_hooks = dict(checkpoint=dict(interval=500))
 auto_scale_lr = dict(enable=True)

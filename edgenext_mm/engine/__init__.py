@@ -11,8 +11,12 @@ from .hooks import (
     ResumeEpochHook,
     SwitchToDeployHook,
 )
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optimizers import AdamW
+from .run_length import RunLengthCheckHook
+from .runner import Runner
 from .samplers import MultiScaleBatchSampler
+from .schedulers import WarmupLR
 
 __all__ = [
     'AdamW',
@@ -20,11 +24,16 @@ __all__ = [
     'CompileHook',
     'DataReportHook',
     'FiniteHook',
+    'EpochBasedTrainLoop',
+    'IterBasedTrainLoop',
     'KeepMemoryHook',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
     'PretrainedHook',
     'ResumeEpochHook',
     'SmallImageHook',
+    'RunLengthCheckHook',
+    'Runner',
     'SwitchToDeployHook',
+    'WarmupLR',
 ]

@@ -8,16 +8,18 @@ __all__ = ['ARCHS', 'EdgeNeXt']
 
 # Each library can be used without the others.
 if find_spec('mmdet'):
+    from .anchors import SSDLiteAnchorGenerator
     from .preprocessors import DetDataPreprocessor
     from .ssdlite import SSDLiteHead, SSDLiteNeck
 
-    __all__ += ['DetDataPreprocessor', 'SSDLiteHead', 'SSDLiteNeck']
+    __all__ += ['DetDataPreprocessor', 'SSDLiteAnchorGenerator', 'SSDLiteHead', 'SSDLiteNeck']
 
 if find_spec('mmseg'):
     from .deeplabv3 import DeepLabv3Head
     from .preprocessors import SegDataPreProcessor
+    from .segmentor import EncoderDecoder
 
-    __all__ += ['DeepLabv3Head', 'SegDataPreProcessor']
+    __all__ += ['DeepLabv3Head', 'EncoderDecoder', 'SegDataPreProcessor']
 
 if find_spec('mmpretrain'):
     from .classifier import DistilledEdgeNeXtClassifier, EdgeNeXtClassifier, EdgeNeXtHead

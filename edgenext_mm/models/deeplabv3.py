@@ -5,6 +5,7 @@ from typing import Any
 
 import torch.nn as nn
 from mmcv.cnn import ConvModule
+from mmengine.dist import get_world_size
 from mmseg.models.decode_heads import ASPPHead
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -12,6 +13,8 @@ from torch import Tensor
 from ..checkpoint.whole import WholeModule
 from ..errors import InputError
 from ..registry import MODELS
+
+_BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 @MODELS.register_module()
@@ -73,7 +76,10 @@ class DeepLabv3Head(WholeModule, ASPPHead):
     ) -> dict[str, Tensor]:
         """Compute the losses as mmseg's decode heads do."""
         norm = self.image_pool[1].norm
-        if len(batch_data_samples) == 1 and isinstance(norm, nn.BatchNorm2d) and norm.training:
+        images = len(batch_data_samples)
+        if isinstance(norm, nn.SyncBatchNorm):
+            images *= get_world_size(norm.process_group)
+        if images == 1 and isinstance(norm, _BATCH_NORMS) and norm.training:
             raise InputError(
                 'BatchNorm in DeepLabv3Head cannot train on a batch of one image: set '
                 "train_dataloader.batch_size to 2 or more, or the head's norm_cfg to GroupNorm"

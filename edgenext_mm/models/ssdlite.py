@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch.nn as nn
+import torch.nn.functional as F
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmdet.models.dense_heads import SSDHead
 from torch import Tensor
@@ -84,7 +85,10 @@ class SSDLiteNeck(WholeModule):
 class SSDLiteHead(WholeModule, SSDHead):
     """mmdet's SSDHead with depthwise separable convolutions.
 
-    Unlike mmdet's, it predicts, and it trains on a single image.
+    Unlike mmdet's, it predicts, it trains on a single image, and it can learn from images without
+    objects. SSD's loss takes the hardest anchors on background, ``train_cfg.neg_pos_ratio`` times
+    as many as there are on objects of the image: none without objects. ``train_cfg.min_negatives``
+    is how many it takes at least. Defaults to 0, as in the paper.
 
     Args:
         in_channels: channels of the neck's feature maps.
@@ -97,12 +101,10 @@ class SSDLiteHead(WholeModule, SSDHead):
         >>> import torch
         >>> from mmengine.registry import DefaultScope
         >>> anchors = dict(
-        ...     type='SSDAnchorGenerator',
-        ...     strides=[16, 32],
+        ...     type='edgenext_mm.SSDLiteAnchorGenerator',
+        ...     stride=16,
         ...     ratios=[[2], [2]],
-        ...     min_sizes=[30, 60],
-        ...     max_sizes=[60, 90],
-        ...     input_size=64,
+        ...     sizes=[0.3, 0.6, 0.9],
         ... )
         >>> with DefaultScope.overwrite_default_scope('mmdet'):
         ...     head = SSDLiteHead((8, 16), num_classes=3, anchor_generator=anchors).eval()
@@ -140,3 +142,40 @@ class SSDLiteHead(WholeModule, SSDHead):
             convs[-1][-2] = ConvModule(
                 channels, channels, 3, padding=1, groups=channels, act_cfg=self.act_cfg
             )
+
+    def loss_by_feat_single(
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        anchor: Tensor,
+        labels: Tensor,
+        label_weights: Tensor,
+        bbox_targets: Tensor,
+        bbox_weights: Tensor,
+        avg_factor: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the losses of an image as mmdet does, from ``min_negatives`` anchors at least.
+
+        See mmdet's method for the arguments.
+        """
+        loss_cls, loss_bbox = super().loss_by_feat_single(
+            cls_score,
+            bbox_pred,
+            anchor,
+            labels,
+            label_weights,
+            bbox_targets,
+            bbox_weights,
+            avg_factor=avg_factor,
+        )
+        minimum = self.train_cfg.get('min_negatives', 0)
+        if minimum:
+            positives = ((labels >= 0) & (labels < self.num_classes)).sum().item()
+            taken = self.train_cfg['neg_pos_ratio'] * positives
+            if taken < minimum:
+                negative = labels == self.num_classes
+                losses = F.cross_entropy(cls_score[negative], labels[negative], reduction='none')
+                losses = losses * label_weights[negative]
+                hardest = losses.topk(min(minimum, len(losses))).values
+                loss_cls = loss_cls + hardest[taken:].sum() / avg_factor
+        return loss_cls, loss_bbox

@@ -86,7 +86,8 @@ def test_bad_arguments():
         DeepLabv3Head(24, num_classes=5, output_stride=32)
 
 
-def test_single_image_does_not_train():
-    head = DeepLabv3Head(24, num_classes=5).train()
+@pytest.mark.parametrize('norm', ['BN', 'SyncBN'])
+def test_single_image_does_not_train(norm):
+    head = DeepLabv3Head(24, num_classes=5, norm_cfg=dict(type=norm)).train()
     with pytest.raises(InputError, match='cannot train on a batch of one image'):
         head.loss((torch.randn(1, 24, 8, 8),), [SegDataSample()], None)

@@ -10,9 +10,10 @@ from mmengine.structures import InstanceData
 from edgenext_mm.analysis.complexity import count_complexity
 
 
-def build(name):
+def build(name, **train_cfg):
     init_default_scope('mmdet')
     cfg = Config.fromfile(CONFIGS / f'ssdlite_edgenext_{name}_coco.py')
+    cfg.model.train_cfg.update(train_cfg)
     return MODELS.build(cfg.model)
 
 
@@ -85,3 +86,26 @@ def test_single_image_trains_and_predicts():
         prediction = model.test_step(batch([[20.0, 40, 120, 200]]))[0].pred_instances
     assert len(prediction) == 200
     assert (prediction.scores >= 0.01).all() and (prediction.labels < 80).all()
+
+
+def test_images_without_objects_take_part():
+    """With a minimum of negatives, which is no change where there are objects enough."""
+    torch.manual_seed(0)
+    empty = [torch.zeros(0, 4).tolist(), [[20.0, 40, 120, 200], [50.0, 60, 250, 300]]]
+    losses = {}
+    for minimum in (0, 10):
+        torch.manual_seed(0)
+        model = build('xx_small', min_negatives=minimum).train()
+        for name, boxes in zip(('without', 'with'), empty, strict=True):
+            torch.manual_seed(1)
+            data = batch(boxes)
+            data['data_samples'][0].gt_instances.bboxes = torch.tensor(boxes).view(-1, 4)
+            data = model.data_preprocessor(data, training=True)
+            loss, terms = model.parse_losses(model(**data, mode='loss'))
+            losses[name, minimum] = terms['loss_cls'].item()
+            if minimum:
+                loss.backward()
+    assert losses['without', 0] == 0
+    assert losses['without', 10] > 10  # about log(81) for each of the ten negatives
+    assert losses['with', 10] == losses['with', 0] > 0
+    assert model.bbox_head.cls_convs[0][-1].bias.grad.abs().sum() > 0

@@ -1,6 +1,6 @@
 # COCO 2017 at 320x320 with SSD's augmentation.
 dataset_type = 'edgenext_mm.CocoDataset'
-data_root = '{{$COCO_ROOT:data/coco/}}'
+data_root = __import__('os').environ.get('COCO_ROOT', 'data/coco/')
 num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 input_size = (320, 320)
 

@@ -1,6 +1,6 @@
 # ImageNet in sizes of 160 to 320 for training, and 256 for evaluation.
 dataset_type = 'edgenext_mm.ImageNet'
-data_root = '{{$IMAGENET_ROOT:data/imagenet/}}'
+data_root = __import__('os').environ.get('IMAGENET_ROOT', 'data/imagenet/')
 num_workers = min(8, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 
 # As a viewer shows them: docs/custom_data.md, "Images".

@@ -1,7 +1,7 @@
 # Pascal VOC 2012 (1,464 training images) in crops of 512x512, with CVNets' augmentation for
 # DeepLabv3 MobileViT (config/segmentation/pascal_voc/deeplabv3_mobilevit.yaml).
 dataset_type = 'edgenext_mm.PascalVOCDataset'
-data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012/}}'
+data_root = __import__('os').environ.get('VOC_ROOT', 'data/VOCdevkit/VOC2012/')
 num_workers = min(4, __import__('os').cpu_count())  # mmengine 0.10.7 refuses import statements
 crop_size = (512, 512)
 

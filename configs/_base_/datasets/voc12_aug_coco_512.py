@@ -10,7 +10,7 @@ train_dataloader = dict(
             _base_.train_dataloader.dataset,
             dict(
                 type=_base_.dataset_type,
-                data_root='{{$COCO_ROOT:data/coco/}}',
+                data_root=__import__('os').environ.get('COCO_ROOT', 'data/coco/'),
                 data_prefix=dict(img_path='train2017', seg_map_path='voc/train2017'),
                 ann_file='voc/train2017.txt',
                 pipeline=_base_.train_pipeline,

@@ -1,6 +1,6 @@
 # DeepLabv3 at output stride 16 on the last map of EdgeNeXt-S.
 model = dict(
-    type='EncoderDecoder',
+    type='edgenext_mm.EncoderDecoder',
     data_preprocessor=dict(
         type='edgenext_mm.SegDataPreProcessor',
         mean=[123.675, 116.28, 103.53],

@@ -1,5 +1,4 @@
-# SSDLite at 320x320 on the last two maps of EdgeNeXt-S.
-anchor_sizes = [320 * (0.1 + 0.95 * i / 6) for i in range(7)]
+# SSDLite on the last two maps of EdgeNeXt-S. Its anchors follow the size of the images.
 num_classes = 80
 
 model = dict(
@@ -9,6 +8,8 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
+        # Sides of other images than the configs' are padded, so that all cells of maps are whole.
+        pad_size_divisor=32,
     ),
     backbone=dict(type='edgenext_mm.EdgeNeXt', arch='small', out_indices=(2, 3)),
     neck=dict(type='edgenext_mm.SSDLiteNeck', in_channels=(160, 304)),
@@ -16,12 +17,10 @@ model = dict(
         type='edgenext_mm.SSDLiteHead',
         num_classes=num_classes,
         anchor_generator=dict(
-            type='SSDAnchorGenerator',
-            scale_major=False,
-            strides=[16, 32, 64, 107, 160, 320],
+            type='edgenext_mm.SSDLiteAnchorGenerator',
+            stride=16,
             ratios=[[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2]],
-            min_sizes=anchor_sizes[:-1],
-            max_sizes=anchor_sizes[1:],
+            sizes=[0.1 + 0.95 * i / 6 for i in range(7)],  # shares of the image's side
         ),
         bbox_coder=dict(
             type='DeltaXYWHBBoxCoder',
