@@ -2,10 +2,12 @@
 
 import difflib
 import errno
+import gc
 import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +226,8 @@ class CheckedDataset(BaseDataset):
             self.report = Report(
                 self.ann_file or ', '.join(filter(None, self.data_prefix.values()))
             )
-            super().full_init()
+            with _without_garbage_collection():
+                super().full_init()
             if self.report:
                 MMLogger.get_current_instance().info(self.report.summary())
 
@@ -327,6 +330,18 @@ class CheckedDataset(BaseDataset):
         Raises:
             InputError: if they do not belong together.
         """
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Spare the collector from going through millions of new entries, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _first(value: Any) -> Any:
