@@ -1,10 +1,12 @@
 """What the datasets of all tasks check, so that an error names the file at fault."""
 
 import difflib
+import gc
 import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -238,7 +240,8 @@ class CheckedDataset(BaseDataset):
             self.report = Report(
                 self.ann_file or ', '.join(filter(None, self.data_prefix.values()))
             )
-            super().full_init()
+            with _without_garbage_collection():
+                super().full_init()
             if self.report:
                 MMLogger.get_current_instance().info(self.report.summary())
 
@@ -346,6 +349,18 @@ class CheckedDataset(BaseDataset):
         Raises:
             InputError: if they do not belong together.
         """
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Spare the collector from going through millions of new entries, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _first(value: Any) -> Any:

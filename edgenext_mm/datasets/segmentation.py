@@ -147,7 +147,7 @@ class _CheckedSegDataset(CheckedDataset):
         """Read masks in random order until each class was seen, so that few are read."""
         order = np.random.default_rng(0).permutation(len(files))[:MAX_SCANNED]
         number, counts = len(self.metainfo['classes']), np.zeros(256, int)
-        pixels: np.ndarray = counts[:number]
+        pixels: Any = counts[:number]
         faults = Faults()
 
         def count(index: int) -> np.ndarray:
@@ -180,7 +180,7 @@ class _CheckedSegDataset(CheckedDataset):
 
     def _new_ids(self) -> np.ndarray:
         """Return what mmseg makes of each id that a mask may hold."""
-        ids = np.arange(256)
+        ids: np.ndarray = np.arange(256)
         if self.reduce_zero_label:
             ids = np.where((ids == 0) | (ids == 255), 255, ids - 1)
         new_ids = ids.copy()
