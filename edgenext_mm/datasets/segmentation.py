@@ -151,9 +151,10 @@ class _CheckedSegDataset(CheckedDataset):
         faults = Faults()
 
         def count(index: int) -> np.ndarray:
+            found = np.zeros(256, int)
             with faults.of_a_part():
-                return self._count_ids(*files[index])
-            return np.zeros(256, int)
+                found = self._count_ids(*files[index])
+            return found
 
         with ThreadPool(4) as pool:
             for found in pool.imap(count, order):
@@ -180,7 +181,7 @@ class _CheckedSegDataset(CheckedDataset):
 
     def _new_ids(self) -> np.ndarray:
         """Return what mmseg makes of each id that a mask may hold."""
-        ids = np.arange(256)
+        ids: np.ndarray = np.arange(256)
         if self.reduce_zero_label:
             ids = np.where((ids == 0) | (ids == 255), 255, ids - 1)
         new_ids = ids.copy()
