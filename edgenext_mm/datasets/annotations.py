@@ -175,7 +175,7 @@ class _CocoReader:
         content['images'] = self._read_images(content['images'])
         content['categories'] = self._read_categories(content['categories'], content['annotations'])
         content['annotations'] = self._read_annotations(content['annotations'])
-        for (kind, meaning), count in sorted(self.repairs.items()):
+        for (kind, meaning), count in sorted((+self.repairs).items()):
             self.report.used(kind, str(self.path), message=meaning, count=count)
         return content
 

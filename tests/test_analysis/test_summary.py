@@ -179,7 +179,7 @@ def test_reads_on(message, data, capsys):
     path = data / 'annotations/instances_train2017.json'
     content = json.loads(path.read_text())
     one, two, three = content['annotations'][:3]
-    one['bbox'], two['category_id'] = None, 1234
+    one['bbox'], two['category_id'] = [1, 2, 3], 1234
     three['bbox'] = [float('nan')] * 4
     path.write_text(json.dumps(content))
     broken = data / 'train2017' / content['images'][-1]['file_name']
@@ -276,8 +276,8 @@ def test_wrappers(run_tool, message, data, tmp_path, capsys):
     run_tool('check_dataset.py', config, data_root=data)
     output = capsys.readouterr().out
     assert 'train 1: 32 images' in output and 'train 2: 3 images' in output
-    classes = ('boat', 'kite')  # of the other part, with which it does not go together
-    config.write_text(WRAPPED.format(base=DET, change=f'metainfo=dict(classes={classes})'))
+    classes = tuple('abcdefg')  # of the other part, with which it does not go together
+    config.write_text(WRAPPED.format(base=SEG, change=f'metainfo=dict(classes={classes})'))
     assert 'meta information' in message(config)
 
 
