@@ -53,9 +53,8 @@ class _CheckedClsDataset(CheckedDataset):
         kept = super().filter_data()
         if self.with_label and self.metainfo.get('classes'):
             labels = [info['gt_label'] for info in kept]
-            self.check_classes(
-                np.bincount(labels, minlength=len(self.metainfo['classes'])), 'image'
-            )
+            counts = np.bincount(labels, minlength=len(self.metainfo['classes']))
+            self.check_classes(counts, '')
         return kept
 
     def _read_list(self) -> list[dict]:

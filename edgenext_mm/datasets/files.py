@@ -63,11 +63,9 @@ class ImageFiles:
         Raises:
             InputError: if there are several.
         """
-        folder, stem = osp.split(name)
-        images, _ = self._list(folder)
-        found = images.get(stem) or []
-        if not found:
-            found = [file for file in images.get(self._stem(stem) or '', ()) if file == stem]
+        folder, stem = osp.split(self.plain(name))
+        found = self._list(folder)[0].get(stem, [])
+        found = [osp.basename(name)] if osp.basename(name) in found else found
         hint = osp.basename(hint.replace('\\', '/'))
         if len(found) > 1 and hint in found:
             found = [hint]
@@ -78,6 +76,13 @@ class ImageFiles:
                 f'{name}: remove or rename one, or set img_suffix of the dataset'
             )
         return osp.join(self.folder, folder, found[0]) if found else None
+
+    def plain(self, name: str) -> str:
+        """Return the name of an image without the suffix that it may have."""
+        folder, file = osp.split(name)
+        stem, (images, _) = self._stem(file), self._list(folder)
+        listed = stem is not None and file not in images and file in images.get(stem, ())
+        return osp.join(folder, stem or '') if listed else name
 
     def path_of(self, name: str) -> str:
         """Return the path that an image is expected to have."""

@@ -91,7 +91,7 @@ class _CheckedSegDataset(CheckedDataset):
         if masks and osp.realpath(image_folder) == osp.realpath(masks.folder) and not image_suffix:
             images.known = tuple(set(images.known) - set(masks.suffixes or masks.known))
         if self.ann_file and not osp.isdir(self.ann_file):
-            names = read_lines(self.ann_file)
+            names = [images.plain(name) for name in read_lines(self.ann_file)]
         else:
             names = images.names(self.report)
             if masks:

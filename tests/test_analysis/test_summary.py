@@ -287,7 +287,10 @@ def test_wrappers(run_tool, message, data, tmp_path, capsys):
         ('train_dataloader = dict(dataset=3)', 'train_dataloader.dataset is 3'),
         ('train_dataloader = None', 'train_dataloader of the config is None'),
         ("train_dataloader = dict(dataset=dict(type='NoSuch'))", 'NoSuch'),
-        ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='NoSuch')]))", 'NoSuch'),
+        (
+            "train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='NoSuch')]))",
+            'NoSuch',
+        ),
         ('train_dataloader = dict(dataset=dict(ann_file=7))', 'ann_file of the dataset is 7'),
         ("train_dataloader = dict(dataset=dict(anfile=''))", 'did you mean ann_file?'),
         ("default_scope = 'nowhere'", 'cannot'),

@@ -55,5 +55,5 @@ def test_list(build, write, tmp_path):
     dataset = build(ann_file='train.txt', classes=('boat', 'kite'))
     assert [dataset.get_data_info(i)['gt_label'] for i in range(2)] == [0, 1]
     assert dataset.get_data_info(0)['img_path'] == f'{tmp_path}/train/1.png'
-    with pytest.raises(InputError, match="no image with a file of 1 of the 3 classes, 'clock'"):
+    with pytest.raises(InputError, match="no image of 1 of the 3 classes, 'clock'"):
         build(ann_file='train.txt', classes=('boat', 'kite', 'clock'))

@@ -10,6 +10,8 @@ from PIL import Image
 from edgenext_mm.datasets import BaseSegDataset
 from edgenext_mm.errors import InputError
 
+PIPELINE = [LoadImageFromFile(imdecode_backend='pillow'), LoadAnnotations(), PackSegInputs()]
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -35,8 +37,7 @@ def build(tmp_path):
             data_root=str(tmp_path),
             data_prefix=prefix,
             metainfo=dict(classes=classes),
-            pipeline=[LoadImageFromFile(imdecode_backend='pillow'), LoadAnnotations()]
-            + [PackSegInputs()],
+            pipeline=PIPELINE,
             **settings,
         )
 
@@ -104,8 +105,6 @@ def test_mask_of_another_size(write, build, test_mode):
     settings = dict(test_mode=test_mode, allow_missing_classes=True)
     with pytest.raises(InputError, match=r'2\.png has 4x6 pixels and its image .*2\.jpg has 6x4'):
         build(**settings)[1]
-    with pytest.raises(InputError, match=r'2\.png has 4x6 pixels'):
-        build()  # before training
     write('2.jpg', size=(4, 6), exif=exif)
     assert build(**settings)[1]['data_samples'].gt_sem_seg.shape == (6, 4)
 
@@ -119,13 +118,13 @@ def test_ids_of_more_than_eight_bits(write, build, tmp_path):
 
 def test_jpeg_masks(write, build, tmp_path):
     write('1.jpg', mask='1.jpg')
-    with pytest.raises(InputError, match='masks are missing, such as .*JPEG files, which do not'):
+    with pytest.raises(InputError, match=r'masks are missing, such as .*JPEG files, which do not'):
         build()
 
 
 def test_images_without_masks(write, build):
     write('1.jpg')
-    with pytest.raises(InputError, match='no masks to learn from: set data_prefix.seg_map_path'):
+    with pytest.raises(InputError, match=r'no masks to learn from: set data_prefix.seg_map_path'):
         build(masks=None)
     dataset = build(masks=None, test_mode=True)
     assert 'gt_sem_seg' not in dataset[0]['data_samples']

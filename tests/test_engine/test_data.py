@@ -84,7 +84,7 @@ def test_evaluator_follows_the_dataset_or_is_refused(run_tool, data, tmp_path):
     other = f'{data}/annotations/instances_val2017.json'
     for kind in ('edgenext_mm.CocoMetric', 'mmdet.CocoMetric'):
         evaluator = {'val_evaluator.type': kind, 'val_evaluator.ann_file': other}
-        with pytest.raises(SystemExit, match="error: the evaluator's file has .* as the image"):
+        with pytest.raises(SystemExit, match=r"error: the evaluator's file has .* as the image"):
             run_tool(*command, *options({**settings, **evaluator}), data_root=data)
 
 

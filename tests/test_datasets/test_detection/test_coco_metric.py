@@ -28,7 +28,7 @@ def data(tmp_path):
         images.append(dict(id=key, file_name=f'{key}.jpg', width=96, height=64))
         for _ in range(rng.integers(0, 5)):
             x, y = rng.uniform(0, 60, 2).round(2).tolist()
-            w, h = (float(min(v, m)) for v, m in zip(rng.uniform(0.5, 50, 2), (96 - x, 64 - y)))
+            w, h = np.minimum(rng.uniform(0.5, 50, 2), (96 - x, 64 - y)).tolist()
             item = dict(
                 id=len(annotations) + 1, image_id=key, category_id=int(rng.choice([3, 5, 8, 9]))
             )
@@ -200,8 +200,8 @@ def voc(data):
         objects = ''
         for item in content['annotations']:
             x, y, w, h = map(round, item['bbox'])
-            corners = zip(('xmin', 'ymin', 'xmax', 'ymax'), (x + 1, y + 1, x + w, y + h))
-            box = ''.join(f'<{tag}>{value}</{tag}>' for tag, value in corners)
+            corners = dict(xmin=x + 1, ymin=y + 1, xmax=x + w, ymax=y + h)
+            box = ''.join(f'<{tag}>{value}</{tag}>' for tag, value in corners.items())
             if item['image_id'] == key and w > 1 and h > 1:
                 objects += f'<object><name>{names[item["category_id"]]}</name>'
                 objects += (
@@ -239,7 +239,7 @@ def test_xml_boxes(voc):
 
     def first_box(*corners):
         tags = ('xmin', 'ymin', 'xmax', 'ymax')
-        box = ''.join(f'<{tag}>{value}</{tag}>' for tag, value in zip(tags, corners))
+        box = ''.join(f'<{tag}>{value}</{tag}>' for tag, value in zip(tags, corners, strict=False))
         path.write_text(
             f'<annotation><object><name>cat</name><bndbox>{box}</bndbox></object></annotation>'
         )
@@ -273,5 +273,5 @@ def test_normalised_xml(voc):
         corners = '<xmin>0.1</xmin><ymin>0.1</ymin><xmax>0.5</xmax><ymax>0.5</ymax>'
         text = f'<object><name>cat</name><bndbox>{corners}</bndbox></object>'
         path.write_text(f'<annotation>{text}</annotation>')
-    with pytest.raises(InputError, match='all boxes of .*all.txt lie between 0 and 1'):
+    with pytest.raises(InputError, match=r'all boxes of .*all\.txt lie between 0 and 1'):
         build_voc(voc)
