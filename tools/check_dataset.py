@@ -1,5 +1,6 @@
 """Read all data of a config: summarize it as tables and a picture, and name the files at fault."""
 
+import logging
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -19,10 +20,14 @@ def main() -> None:
     parser.add_argument('--processes', type=int, help='default: one per CPU')
     args = parse_args(parser)
 
+    from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
     from edgenext_mm.analysis import summary as analysis
 
+    for handler in MMLogger.get_current_instance().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
     printed = sys.stdout
     with redirect_stdout(sys.stderr if args.json == '-' else printed):
         cfg = load_config(args)

@@ -344,9 +344,15 @@ def _read(summary: Summary, cfg: dict, processes: int | None) -> BaseDataset | N
     with _as_problem(summary, f'the {summary.name} data of type {cfg["type"]}'):
         steps = cfg.get('pipeline') or []
         loading = [step for step in steps if step['type'].split('.')[-1].startswith('Load')]
+        if not loading:
+            raise InputError(
+                f'the pipeline of the {summary.name} data loads no image: begin it with '
+                "dict(type='LoadImageFromFile')"
+            )
         with redirect_stdout(io.StringIO()), reading_on() as found:
             dataset = DATASETS.build(dict(cfg, pipeline=loading))
             dataset.full_init()
+        pipeline = type(dataset.pipeline)(steps)
         summary.add_problems(map(Problem.from_message, found))
         if isinstance(dataset, CheckedDataset):
             summary.notes += dataset.report.items
@@ -362,7 +368,8 @@ def _read(summary: Summary, cfg: dict, processes: int | None) -> BaseDataset | N
             (dataset, len(summary.classes)),
         ):
             summary.add(finding)
-        _try_pipeline(summary, dataset, steps)
+        dataset.pipeline = pipeline
+        _try_pipeline(summary, dataset)
     return dataset
 
 
@@ -378,9 +385,8 @@ def _classes(dataset: BaseDataset) -> Sequence[str]:
     return [str(name) for name in classes]
 
 
-def _try_pipeline(summary: Summary, dataset: BaseDataset, steps: list) -> None:
+def _try_pipeline(summary: Summary, dataset: BaseDataset) -> None:
     """Run the whole pipeline on the first image, and on those of the most extreme sizes."""
-    dataset.pipeline = type(dataset.pipeline)(steps)
     indices = {0}
     if len(summary.image_sizes) == len(dataset):
         sizes = np.array(summary.image_sizes)

@@ -33,7 +33,7 @@ def require_folder(what: str, path: str, remedy: str) -> None:
         raise InputError(f'the {what} {path} is missing or empty. {remedy}')
 
 
-def check_regular(path: str) -> None:
+def check_regular(path: str | Path) -> None:
     """Raise an InputError if something else than a file, such as a pipe, has a file's name.
 
     To read a pipe takes until something is written into it.

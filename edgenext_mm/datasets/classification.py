@@ -45,6 +45,8 @@ class _CheckedClsDataset(CheckedDataset):
             return super().load_data_list()
         except RuntimeError as error:  # mmpretrain found no image
             raise InputError(f'{self.img_prefix} holds no image. {self.remedy}') from error
+        except OSError as error:  # such as a link to itself
+            raise InputError(f'{self.img_prefix} cannot be listed ({error}): repair it') from error
 
     def filter_data(self) -> list[dict]:
         """Check that there are images of each class."""

@@ -151,9 +151,10 @@ class _CheckedSegDataset(CheckedDataset):
         faults = Faults()
 
         def count(index: int) -> np.ndarray:
+            found = np.zeros(256, int)
             with faults.of_a_part():
-                return self._count_ids(*files[index])
-            return np.zeros(256, int)
+                found = self._count_ids(*files[index])
+            return found
 
         with ThreadPool(4) as pool:
             for found in pool.imap(count, order):

@@ -95,7 +95,7 @@ def _parts(name: str, value: Any) -> list[tuple[Any, Any]]:
     if name == 'pipeline':
         return [(step, (Mapping, Callable)) for step in value]
     if name == 'data_prefix' and isinstance(value, Mapping):
-        return [(folder, (str, type(None))) for folder in value.values()]
+        return [(folder, str) for folder in value.values()]
     if name == 'indices' and isinstance(value, list | tuple):
         return [(index, int) for index in value]
     if name in ('img_suffix', 'seg_map_suffix', 'extensions') and isinstance(value, list | tuple):

@@ -173,3 +173,143 @@ def test_detection_faults(message, data, capsys):
 
 def test_bad_config(message):
     assert 'file nowhere.py does not exist' in message('nowhere.py')
+
+
+def test_reads_on(message, data, capsys):
+    """Faults of all kinds are named at once, in annotations, images and what is missing."""
+    path = data / 'annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    one, two, three = content['annotations'][:3]
+    one['bbox'], two['category_id'] = [1, 2, 3], 1234
+    three['bbox'] = [float('nan')] * 4
+    path.write_text(json.dumps(content))
+    broken = data / 'train2017' / content['images'][-1]['file_name']
+    broken.write_bytes(b'no image')
+    text = message(DET)
+    assert 'train data, problems: 4\n' in text
+    assert all(f'annotation {item["id"]} has the' in text for item in (one, two, three))
+    assert f'{broken} cannot be read as an image' in text
+    assert text.endswith('Training cannot start: 4 problems of train data.')
+    assert 'train: 31 images' in capsys.readouterr().out  # the rest is counted
+    text = message(DET, tool='train.py')
+    assert f'annotation {one["id"]} has the' in text and '(and 2 more such faults' in text
+
+
+def test_left_out_and_ignored(run_tool, data, capsys, tmp_path):
+    path = data / 'annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    names = {category['id']: category['name'] for category in content['categories']}
+    crowd, flat = content['annotations'][5:7]
+    crowd['iscrowd'], flat['bbox'][2] = 1, 0
+    del content['annotations'][9]['area']
+    path.write_text(json.dumps(content))
+    run_tool('check_dataset.py', DET, '--json', tmp_path / 'out.json', data_root=data)
+    output = capsys.readouterr().out
+    table = rows(output)[:7]
+    assert table[0][-2:] == ['ignored', 'left out']
+    cells = {row[0]: row[-2:] for row in table[1:]}
+    counts = {name: ['0', '0'] for name in cells}
+    counts[names[crowd['category_id']]][0] = '1'
+    counts[names[flat['category_id']]][1] = '1'
+    assert cells == counts
+    assert 'left out: 1 boxes without an area, such as ' in output
+    assert f'({flat["id"]})' in output and 'used: 1 areas that are missing' in output
+    assert output.endswith('\nTraining can start.\n')
+    found = json.loads((tmp_path / 'out.json').read_text())
+    assert found['can_start'] and found['verdict'] == 'Training can start.'
+    train = found['datasets'][0]
+    assert train['images'] == 32 and train['problems'] == []
+    kinds = {note['kind']: note for note in train['notes']}
+    assert kinds['boxes without an area']['id'] == flat['id']
+
+
+def test_json_for_machines(run_tool, data, capsys):
+    """Nothing but JSON is printed, with every name."""
+    masks = sorted((data / 'VOC2012/SegmentationClass').iterdir())[:30]
+    for mask in masks:
+        Image.open(mask).convert('RGB').save(mask)
+    with pytest.raises(SystemExit):
+        run_tool('check_dataset.py', SEG, '--json=-', data_root=data)
+    found = json.loads(capsys.readouterr().out)
+    assert not found['can_start']
+    problems = [item['message'] for item in found['datasets'][0]['problems']]
+    assert all(any(str(mask) in text for text in problems) for mask in masks)
+
+
+def test_train_and_val_are_compared(run_tool, data, capsys):
+    folder = data / 'VOC2012'
+    lists = {split: folder / f'ImageSets/Segmentation/{split}.txt' for split in ('train', 'val')}
+    name, other = lists['train'].read_text().split()[:2]
+    for source, suffix in (('JPEGImages', 'jpg'), ('SegmentationClass', 'png')):
+        shutil.copy(folder / f'{source}/{name}.{suffix}', folder / f'{source}/copy.{suffix}')
+    lists['val'].write_text(lists['val'].read_text() + f'copy\n{other}\n')
+    run_tool('check_dataset.py', SEG, data_root=data)
+    output = capsys.readouterr().out
+    image = folder / f'JPEGImages/{name}.jpg'
+    assert f'train and val have 2 images in common, such as {image} and ' in output
+    for path in lists['val'].read_text().split():
+        mask = folder / f'SegmentationClass/{path}.png'
+        labels = np.array(Image.open(mask))
+        labels[labels == 3] = 0
+        labels[labels == 255] = 0
+        Image.fromarray(labels).save(mask)
+    run_tool('check_dataset.py', SEG, data_root=data)
+    assert 'val has nothing of 1 classes that train has, clock' in capsys.readouterr().out
+
+
+WRAPPED = """
+_base_ = '{base}'
+one = dict(_base_.train_dataloader.dataset)
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='RepeatDataset',
+        times=2,
+        dataset=dict(type='ConcatDataset', datasets=[one, dict(one, {change})]),
+    )
+)
+"""
+
+
+def test_wrappers(run_tool, message, data, tmp_path, capsys):
+    config = tmp_path / 'config.py'
+    config.write_text(WRAPPED.format(base=DET, change='indices=3'))
+    run_tool('check_dataset.py', config, data_root=data)
+    output = capsys.readouterr().out
+    assert 'train 1: 32 images' in output and 'train 2: 3 images' in output
+    classes = tuple('abcdefg')  # of the other part, with which it does not go together
+    config.write_text(WRAPPED.format(base=SEG, change=f'metainfo=dict(classes={classes})'))
+    assert 'meta information' in message(config)
+
+
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        ('train_dataloader = dict(dataset=3)', 'train_dataloader.dataset is 3'),
+        ('train_dataloader = None', 'train_dataloader of the config is None'),
+        ("train_dataloader = dict(dataset=dict(type='NoSuch'))", 'NoSuch'),
+        (
+            "train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='NoSuch')]))",
+            'NoSuch',
+        ),
+        ('train_dataloader = dict(dataset=dict(ann_file=7))', 'ann_file of the dataset is 7'),
+        ("train_dataloader = dict(dataset=dict(anfile=''))", 'did you mean ann_file?'),
+        ("default_scope = 'nowhere'", 'cannot'),
+        ("val_evaluator = dict(ann_file='nowhere.json')", 'nowhere.json'),
+        ("val_evaluator = dict(type='NoSuch')", 'NoSuch'),
+        ('raise RuntimeError', 'cannot be read as a config'),
+        ('this is no program', 'cannot be read as a config'),
+    ],
+)
+def test_configs_for_nothing(message, tmp_path, change, expected):
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = '{DET}'\n{change}\n")
+    text = message(config)
+    assert expected in text and ('Training cannot start' in text or 'as a config' in text)
+
+
+def test_progress_in_lines(run_tool, demo_data, capsys):
+    run_tool('check_dataset.py', DET, '--processes=1')
+    lines = [line for line in capsys.readouterr().err.splitlines() if 'images: ' in line]
+    assert sum(line.startswith('train images') for line in lines) == 11
+    assert '\r' not in ''.join(lines)
