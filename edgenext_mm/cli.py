@@ -34,6 +34,7 @@ _NOISE = (
     'No CUDA runtime is found',  # the CPU is meant
     'The draw is False',  # tools/test.py --show-dir draws
     'Warning: Profiler clears events',  # each measurement of memory has a profiler of its own
+    'Image size ',  # Pillow; edgenext_mm.images names the file
     'faster_coco_eval is not installed',  # no config here needs it
 )
 

@@ -167,10 +167,8 @@ def _open(content: bytes, name: str) -> Image.Image | None:
 
 def _read_tiff(content: bytes, name: str) -> tuple[np.ndarray, int]:
     """Return the values of the first page, (height, width[, bands]), and its orientation."""
-    try:
-        import tifffile
-    except ImportError as error:
-        raise InputError(f'{name} needs the package tifffile: pip install tifffile') from error
+    import tifffile  # seldom needed
+
     with tifffile.TiffFile(BytesIO(content)) as file:
         page: Any = file.pages[0]
         limit = 2 * (Image.MAX_IMAGE_PIXELS or float('inf'))

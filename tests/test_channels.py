@@ -15,6 +15,7 @@ from timm.models import adapt_input_conv
 
 from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.checkpoint import load_pretrained, pretrained
+from edgenext_mm.deploy import convert
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import EdgeNeXt
 from edgenext_mm.models.preprocessors import DetDataPreprocessor, SegDataPreProcessor
@@ -74,6 +75,14 @@ def test_adapts_nothing_else(tmp_path):
     assert 'adapt_stem' not in str(error.value)
     with pytest.raises(InputError, match='of another shape'):
         load_pretrained(EdgeNeXt(TINY, in_channels=4), path, adapt_stem=True)
+
+
+def test_converts(tmp_path):
+    peer = EdgeNeXt('xx_small', in_channels=4)
+    torch.save(peer.state_dict(), tmp_path / 'ours.pth')
+    convert(str(tmp_path / 'ours.pth'), str(tmp_path / 'timm.pth'), 'timm')
+    load_pretrained(model := EdgeNeXt('xx_small', in_channels=4), str(tmp_path / 'timm.pth'))
+    assert torch.equal(model.downsample_layers[0][0].weight, peer.downsample_layers[0][0].weight)
 
 
 def test_backbone_names_other_channels():

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 BACKBONE = 'backbone.'
+#: The weights of the first convolution.
+STEM = f'{BACKBONE}downsample_layers.0.0.weight'
 
 _REFERENCE = [
     (r'^backbone\.', ''),

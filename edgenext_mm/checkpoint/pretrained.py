@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import load_from_local as mmengine_load_from_loc
 from torch import Tensor
 
 from ..errors import InputError
-from .families import BACKBONE, is_head, to_our_names
+from .families import BACKBONE, STEM, is_head, to_our_names
 from .files import read_as_checkpoint, read_checkpoint
 from .zoo import SCHEME
 
@@ -31,7 +31,6 @@ _BACKBONE_ALONE = (
     "dict(type='Pretrained', checkpoint=...) instead of model.init_cfg or load_from"
 )
 _OUT_NORMS = f'{BACKBONE}out_norms.'
-_STEM = f'{BACKBONE}downsample_layers.0.0.weight'
 
 
 def load_pretrained(
@@ -134,8 +133,8 @@ def fit(
     values = {f'{above}{key}': value for key, value in model.state_dict().items()}
     own = {key: value.shape for key, value in values.items()}
     state = find_weights(content, own, checkpoint, prefix)
-    if adapt_stem and _STEM in state and state[_STEM].ndim == 4:
-        state[_STEM] = _adapted(state[_STEM], own[_STEM][1], checkpoint)
+    if adapt_stem and STEM in state and state[STEM].ndim == 4:
+        state[STEM] = _adapted(state[STEM], own[STEM][1], checkpoint)
     state |= {key: values[key] for key in _uncounted(own, state)}
     stages = {'', *map(_stage, own)}
     norms = {key for key in own if key.startswith(_OUT_NORMS)}
@@ -245,12 +244,10 @@ def check_shapes(
     text = f'{len(expected.keys() - differences)} of {len(expected)} tensors fit'
     for what, keys in kinds.items():
         text += f'; {len(keys)} {what} ({_first(keys)})' if keys else ''
-    if _STEM in differences - missing - unexpected and _but_channels(got) == _but_channels(
-        expected
-    ):
+    if STEM in differences - missing - unexpected and _but_channels(got) == _but_channels(expected):
         text += (
-            f'. The checkpoint is for images of {got[_STEM][1]} channels, the model for those of '
-            f'{expected[_STEM][1]}: to start from it, set adapt_stem=True in '
+            f'. The checkpoint is for images of {got[STEM][1]} channels, the model for those of '
+            f'{expected[STEM][1]}: to start from it, set adapt_stem=True in '
             "init_cfg=dict(type='Pretrained', ...)"
         )
     theirs, ours = arch_of(got, network), arch_of(expected, network)
@@ -322,10 +319,13 @@ def arch_of(shapes: Mapping[str, torch.Size], network: type[nn.Module]) -> str |
     return best if best and overlap(best) > 0.9 else None
 
 
-def backbone_shapes(network: type[nn.Module], arch: str) -> dict[str, torch.Size]:
+def backbone_shapes(
+    network: type[nn.Module], arch: str, in_channels: int = 3
+) -> dict[str, torch.Size]:
     """Return the shapes of a published network's tensors, by the names of our classifier."""
     with torch.device('meta'):
-        return {f'{BACKBONE}{k}': v.shape for k, v in network(arch).state_dict().items()}
+        state = network(arch, in_channels=in_channels).state_dict()
+    return {f'{BACKBONE}{key}': value.shape for key, value in state.items()}
 
 
 def _adapted(weight: Tensor, channels: int, checkpoint: str) -> Tensor:
@@ -349,7 +349,7 @@ def _adapted(weight: Tensor, channels: int, checkpoint: str) -> Tensor:
 
 def _but_channels(shapes: Mapping[str, torch.Size]) -> tuple[int, ...]:
     """Return the shape of the stem but for the channels of images."""
-    outputs, _, *window = shapes[_STEM]
+    outputs, _, *window = shapes[STEM]
     return outputs, *window
 
 

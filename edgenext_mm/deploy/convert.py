@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 import torch.nn as nn
 
-from ..checkpoint.families import BACKBONE, rename
+from ..checkpoint.families import BACKBONE, STEM, rename
 from ..checkpoint.files import read_checkpoint
 from ..checkpoint.pretrained import arch_of, backbone_shapes, check_shapes, find_weights
 from ..errors import InputError
@@ -53,7 +53,8 @@ def convert(checkpoint: str, out: str, to: str) -> Converted:
 
     Raises:
         InputError: if the checkpoint cannot be read, or if its backbone, or its head if it has one,
-            is not that of one of the published networks as a whole; if the other implementation
+            is not that of one of the published networks as a whole, for images of whatever
+            channels; if the other implementation
             lacks the network; if ``to`` and the suffix of ``out`` differ on the format.
 
     Example:
@@ -81,7 +82,9 @@ def convert(checkpoint: str, out: str, to: str) -> Converted:
         raise InputError(f'{checkpoint} does not hold one of {", ".join(ARCHS)}')
     if arch.endswith(_LACKS.get(to, ())):
         raise InputError(f'{checkpoint} is {arch}, which {to} does not have')
-    expected = backbone_shapes(EdgeNeXt, arch)
+    stem = state.get(STEM)
+    channels = stem.shape[1] if stem is not None and stem.ndim == 4 else 3
+    expected = backbone_shapes(EdgeNeXt, arch, channels)
     has_head = any(key.startswith('head.fc.') for key in state)
     if has_head:
         expected |= _head_shapes(arch, len(state.get('head.fc.weight', ())))
