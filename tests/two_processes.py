@@ -83,15 +83,13 @@ def train_badly(rank, folder, data):
     """Be one of the two processes, of which only the second has losses that are not finite."""
     work_dir = start(rank, folder, data)
     cfg = first_stages(work_dir, data)
-    cfg.custom_hooks = [dict(type='EMAHook'), SpoilLoss([1])]
-    runner = _train(cfg, str(work_dir / 'one'))
+    runner = _train(cfg, str(work_dir / 'one'), SpoilLoss([1]))
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, FiniteHook))
     assert (hook.steps, hook.left_out) == (2, 1)
     cfg = first_stages(work_dir, data)
-    cfg.custom_hooks = [SpoilLoss([1, 2])]
     cfg.default_hooks.finite.patience = 1
     try:
-        _train(cfg, str(work_dir / 'several'))
+        _train(cfg, str(work_dir / 'several'), SpoilLoss([1, 2]))
     except InputError as error:
         images = re.findall(r'\d+\.jpg', str(error))
     counts = [None, None]
@@ -100,7 +98,7 @@ def train_badly(rank, folder, data):
     dist.destroy_process_group()
 
 
-def _train(cfg, work_dir):
+def _train(cfg, work_dir, *hooks):
     cfg.update(launcher='pytorch', sync_bn=None, work_dir=work_dir)
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False, batch_size=2)
@@ -109,6 +107,8 @@ def _train(cfg, work_dir):
     cfg.log_processor.by_epoch = False
     cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
     runner = Runner.from_cfg(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
     runner.train()
 
     assert runner.iter == 3 and not runner.model.find_unused_parameters

@@ -193,26 +193,22 @@ class FiniteHook(Hook):
         gradients = [p.grad for p in _parameters(wrapper) if p.grad is not None]
         losses = [value for _, losses in self.batches for value in losses.values()]
         values = self._copy_buffers()
-        norm = get_total_norm(gradients) if gradients else torch.zeros(())
+        sound = _all_finite(losses + values)
+        norm = get_total_norm(gradients) if gradients else sound.float() * 0
         # All that is asked of the device, in one answer.
-        facts = torch.stack(
-            [
-                _all_finite(losses + values).to(norm.device),
-                norm.isfinite(),
-                ~norm.isfinite() | (norm == 0),
-            ]
-        ).float()
+        still = ~norm.isfinite() | (norm == 0)
+        facts = torch.stack([sound.to(norm.device), norm.isfinite(), still]).float()
         all_reduce(facts, 'min')  # the losses are those of this process
-        sound, finite, still = map(bool, facts.tolist())
-        if sound and not finite and hasattr(wrapper, 'loss_scaler'):
-            finite = wrapper.loss_scaler.get_scale() >= 1
-            still = not all(map(_is_finite, gradients))  # or their norm alone is too large
-        if not (sound and finite):
+        is_sound, is_finite, is_still = map(bool, facts.tolist())
+        if is_sound and not is_finite and hasattr(wrapper, 'loss_scaler'):
+            is_finite = wrapper.loss_scaler.get_scale() >= 1
+            is_still = not all(map(_is_finite, gradients))  # or their norm alone is too large
+        if not (is_sound and is_finite):
             self.is_bad = True
             return
         step(**kwargs)
         self.steps += 1
-        self.has_gradient |= not still
+        self.has_gradient |= not is_still
         self.has_rate |= any(group['lr'] != 0 for group in wrapper.param_groups)
         self.values = values
 
