@@ -275,9 +275,9 @@ def _copy_with(variables: dict[str, Any], config: Path, folder: Path) -> Path:
                         )
                         for i, base in enumerate([bases] if isinstance(bases, str) else bases)
                     ]
-                    node.value = ast.Constant(bases)
+                    node.value = _literal(bases)
                 case ast.Assign(targets=[ast.Name(name)]) if name in variables:
-                    node.value = ast.Constant(variables[name])
+                    node.value = _literal(variables[name])
                 case ast.With() | ast.Import() | ast.ImportFrom():  # mmengine's read_base
                     return config
     except (SyntaxError, ValueError):
@@ -286,6 +286,10 @@ def _copy_with(variables: dict[str, Any], config: Path, folder: Path) -> Path:
     copy = folder / config.name
     copy.write_text(ast.unparse(code), encoding='utf-8')
     return copy
+
+
+def _literal(value: Any) -> ast.expr:
+    return ast.parse(repr(value), mode='eval').body
 
 
 def load_runner_config(args: argparse.Namespace) -> 'Config':

@@ -31,8 +31,8 @@ def test_loaders_without_workers(config, demo_data, monkeypatch):
 @pytest.mark.slow
 def test_run_without_workers(run_tool, tmp_path):
     settings = {f'{name}_dataloader.num_workers': 0 for name in ('train', 'val', 'test')}
-    settings |= {'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 16}
     arguments = (f'--work-dir={tmp_path}/work', *options(settings))
-    run_tool('train.py', DEMO, *arguments)
+    short = ('train_cfg.max_epochs=1', 'train_dataloader.batch_size=16')
+    run_tool('train.py', DEMO, *arguments, *short)
     run_tool('test.py', DEMO, tmp_path / 'work/epoch_1.pth', *arguments)
     run_tool('profile_training.py', DEMO, *arguments, '--iterations=1', '--samples=1')
