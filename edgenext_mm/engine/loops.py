@@ -15,7 +15,7 @@ from ..registry import LOOPS
 VALIDATIONS = 10
 
 
-def _built(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
+def _built(runner: Runner, dataloader: DataLoader | dict) -> Any:
     diff_rank_seed = (runner.cfg.get('randomness') or {}).get('diff_rank_seed', False)
     return runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=diff_rank_seed)
 
