@@ -47,11 +47,11 @@ class EpochBasedTrainLoop(MMEngineEpochBasedTrainLoop):
         val_interval: int | None = None,
         **kwargs: Any,
     ) -> None:
-        dataloader = _built(runner, dataloader)
+        loader: Any = _built(runner, dataloader)
         if max_epochs is None:
-            max_epochs = max(epochs, math.ceil(min_iters / max(1, len(dataloader))))
+            max_epochs = max(epochs, math.ceil(min_iters / max(1, len(loader))))
         val_interval = val_interval or max(1, max_epochs // VALIDATIONS)
-        super().__init__(runner, dataloader, max_epochs, val_interval=val_interval, **kwargs)
+        super().__init__(runner, loader, max_epochs, val_interval=val_interval, **kwargs)
 
 
 @LOOPS.register_module()
@@ -81,9 +81,9 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
         val_interval: int | None = None,
         **kwargs: Any,
     ) -> None:
-        dataloader = _built(runner, dataloader)
+        loader: Any = _built(runner, dataloader)
         if max_iters is None:
-            images = epochs * len(dataloader.dataset)
-            max_iters = max(min_iters, math.ceil(images / dataloader.batch_size / get_world_size()))
+            images = epochs * len(loader.dataset)
+            max_iters = max(min_iters, math.ceil(images / loader.batch_size / get_world_size()))
         val_interval = val_interval or max(1, max_iters // VALIDATIONS)
-        super().__init__(runner, dataloader, max_iters, val_interval=val_interval, **kwargs)
+        super().__init__(runner, loader, max_iters, val_interval=val_interval, **kwargs)
