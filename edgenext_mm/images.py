@@ -1,5 +1,6 @@
 """How files become images: for training, validation, inference and deployment alike."""
 
+import os
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from .errors import InputError
 
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262  # tags of EXIF and TIFF
+_TURNED = (5, 6, 7, 8)  # orientations in which an image is shown on its side
 _TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 #: Of 16-bit images with so few of the 256 levels a warning tells.
 _FEW_LEVELS = 64
@@ -29,6 +31,67 @@ def read_image(path: str | Path, color_type: str | int = 'color') -> np.ndarray:
     except OSError as error:
         raise unreadable(path, error) from error
     return decode_image(content, str(path), color_type)
+
+
+def image_size_of(path: str | Path) -> tuple[int, int]:
+    """Read the size of an image from its header.
+
+    Args:
+        path: file of the image.
+
+    Returns:
+        Height and width in pixels as :func:`read_image` returns the image, that is, set upright.
+
+    Raises:
+        InputError: if the file is no image that can be read.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     exif = Image.Exif()
+        ...     exif[0x0112] = 6  # turned by a quarter
+        ...     Image.new('L', (64, 48)).save(f'{folder}/1.jpg', exif=exif)
+        ...     image_size_of(f'{folder}/1.jpg')
+        (64, 48)
+    """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe may never end
+        raise unreadable(path, 'it is no regular file')
+    try:
+        return _size_by_pillow(path) or _size_by_tifffile(path)
+    except UnidentifiedImageError as error:
+        raise unreadable(path, 'Pillow knows no such format') from error
+    except Exception as error:  # decoders raise errors of many types
+        raise unreadable(path, error) from error
+
+
+def _size_by_pillow(path: str | Path) -> tuple[int, int] | None:
+    """Return the size; None for kinds of TIFF that are beyond Pillow."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            try:
+                # Not picture.getexif(), which for PNG decodes the whole image.
+                orientation = Image.Image.getexif(picture).get(_ORIENTATION, 1)
+            except Exception:  # as in _orientation
+                orientation = 1
+            # Pillow has already turned the size of a TIFF, but for some of its versions.
+            stored = getattr(picture, 'tag_v2', None)
+            turned = stored is not None and (stored.get(256), stored.get(257)) != picture.size
+            return (width, height) if orientation in _TURNED and not turned else (height, width)
+    except (UnidentifiedImageError, ValueError):
+        with open(path, 'rb') as file:
+            if file.read(4) in _TIFF:
+                return None
+        raise
+
+
+def _size_by_tifffile(path: str | Path) -> tuple[int, int]:
+    import tifffile  # seldom needed
+
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages[0]
+        size, tag = (page.imagelength, page.imagewidth), page.tags.get(_ORIENTATION)
+        return size[::-1] if tag and tag.value in _TURNED else size
 
 
 def unreadable(path: str | Path, fault: object) -> InputError:
@@ -271,7 +334,7 @@ def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
     """Rotate or mirror an image as EXIF says."""
     if orientation not in range(2, 9):
         return values
-    if orientation in (5, 6, 7, 8):
+    if orientation in _TURNED:
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         values = values[::-1]

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from edgenext_mm import images
 from edgenext_mm.errors import InputError
-from edgenext_mm.images import decode_image, read_image
+from edgenext_mm.images import decode_image, image_size_of, read_image
 
 HEIGHT, WIDTH = 24, 40
 RAMP = np.linspace(0, 255, HEIGHT * WIDTH).round().astype(np.uint8).reshape(HEIGHT, WIDTH)
@@ -123,7 +123,7 @@ def test_lossy_kinds():
 
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'TIFF', 'WEBP', 'MPO'])
-def test_orientation(kind, orientation):
+def test_orientation(kind, orientation, tmp_path):
     exif = Image.Exif()
     exif[images._ORIENTATION] = orientation
     content = pillow(COLOR, kind, exif=exif, **({'lossless': True} if kind == 'WEBP' else {}))
@@ -132,6 +132,8 @@ def test_orientation(kind, orientation):
     assert np.array_equal(rgb(content), expected)
     assert np.array_equal(decode_image(content, 'x', 'grayscale'), expected.convert('L'))
     assert np.array_equal(decode_image(content, 'x', 3), expected)
+    (tmp_path / 'image').write_bytes(content)
+    assert image_size_of(tmp_path / 'image') == (expected.height, expected.width)
     if kind in ('PNG', 'TIFF'):
         content = pillow(LONG, kind, exif=exif)
         expected = ImageOps.exif_transpose(Image.fromarray(RAMP, 'L').copy())
@@ -142,11 +144,15 @@ def test_orientation(kind, orientation):
         tag = (images._ORIENTATION, 'H', 1, orientation, True)
         content = tiff(np.moveaxis(BANDS, 2, 0), planarconfig='separate', extratags=[tag])
         assert np.array_equal(decode_image(content, 'x', 4), images._upright(BANDS, orientation))
+        (tmp_path / 'image').write_bytes(content)
+        assert image_size_of(tmp_path / 'image') == images._upright(RAMP, orientation).shape
 
 
-def test_broken_orientation():
+def test_broken_orientation(tmp_path):
     for exif in (b'Exif\0\0nonsense', b'Exif\0\0II*\0\xff\xff\xff\xff'):
         assert np.array_equal(rgb(pillow(COLOR, exif=exif)), COLOR)
+        (tmp_path / 'image').write_bytes(pillow(COLOR, exif=exif))
+        assert image_size_of(tmp_path / 'image') == (HEIGHT, WIDTH)
 
 
 STORED = {

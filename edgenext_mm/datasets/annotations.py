@@ -20,7 +20,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from ..errors import InputError
-from .checks import check_size, image_size_of
+from ..images import image_size_of
+from .checks import check_size
 from .faults import Faults
 from .report import Report
 

@@ -16,15 +16,13 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
-from PIL import Image
 
 from ..errors import InputError
+from ..images import image_size_of
 from ..loading import DECODER, SYSTEM_ERRORS
 from .faults import has_faults, refuse
 from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
 from .settings import check_settings
-
-_ORIENTATION = 0x0112  # EXIF's tag; of 5 to 8 the image is shown on its side
 
 
 def require_folder(what: str, path: str, remedy: str) -> None:
@@ -65,50 +63,6 @@ def read_text(path: str | Path) -> str:
 def read_lines(path: str | Path) -> list[str]:
     """Read the lines of a text file that are not blank, without the blanks around them."""
     return [line.strip() for line in read_text(path).splitlines() if line.strip()]
-
-
-def image_size_of(path: str | Path) -> tuple[int, int]:
-    """Read the size of an image from its header.
-
-    Args:
-        path: file of the image.
-
-    Returns:
-        Height and width in pixels as a viewer shows the image, that is, turned as EXIF says.
-
-    Raises:
-        InputError: if the file is no image that can be read.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> from PIL import Image
-        >>> with TemporaryDirectory() as folder:
-        ...     exif = Image.Exif()
-        ...     exif[0x0112] = 6  # turned by a quarter
-        ...     Image.new('L', (64, 48)).save(f'{folder}/1.jpg', exif=exif)
-        ...     image_size_of(f'{folder}/1.jpg')
-        (64, 48)
-    """
-    check_regular(path)
-    try:
-        with Image.open(path) as image:
-            return shown_size(image)
-    except Exception as error:  # decoders raise errors of many types
-        raise InputError(
-            f'{path} cannot be read as an image ({error}): restore the file, or take it out of '
-            'the data'
-        ) from error
-
-
-def shown_size(image: Image.Image) -> tuple[int, int]:
-    """Return height and width of an image that is open, turned as EXIF says."""
-    width, height = image.size
-    # Not image.getexif(), which for PNG decodes the whole image.
-    turned = Image.Image.getexif(image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    stored = getattr(image, 'tag_v2', None)  # Pillow has already turned the size of a TIFF
-    if turned and (stored is None or (stored.get(256), stored.get(257)) == (width, height)):
-        width, height = height, width
-    return height, width
 
 
 def check_size(

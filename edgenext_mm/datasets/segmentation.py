@@ -14,11 +14,11 @@ from mmseg.evaluation import IoUMetric
 from PIL import Image
 
 from ..errors import InputError
+from ..images import image_size_of
 from ..registry import DATASETS
 from .checks import (
     CheckedDataset,
     check_labels,
-    image_size_of,
     read_lines,
     require_file,
     require_folder,

@@ -8,9 +8,10 @@ from mmdet.datasets import XMLDataset as MMDetXMLDataset
 from mmdet.datasets.api_wrappers import COCO
 
 from ...errors import InputError
+from ...images import image_size_of
 from ...registry import DATASETS
 from .. import annotations
-from ..checks import check_size, image_size_of, read_lines, require_file
+from ..checks import check_size, read_lines, require_file
 from ..faults import Faults
 from ..files import ImageFiles
 from ..report import OTHER_CLASSES
