@@ -46,6 +46,9 @@ class Case:
             elif not path.is_dir():  # a folder of this name has other files of the case
                 path.write_bytes(content)
 
+    def _repr_pretty_(self, printer, cycle):
+        printer.text(repr(self))
+
     def __repr__(self):
         return f'{"; ".join(self.changes) or "unchanged"} {self.dataset or ""}'
 
