@@ -386,6 +386,18 @@ def coco_cases(draw):
     return Case(files, dataset, changes)
 
 
+@st.composite
+def converter_cases(draw):
+    """What the converter of COCO reads: no images, but segmentations."""
+    document = coco_document()
+    for item in document['annotations']:
+        x, y, w, h = item['bbox']
+        item['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    changes = draw_changes(draw, lambda: change_document(draw, document, [*VALUES, *BOXES]))
+    content = json.dumps(document).encode()
+    return Case({'annotations/instances_train2017.json': content}, changes=changes)
+
+
 # XML.
 
 

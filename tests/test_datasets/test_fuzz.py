@@ -19,9 +19,11 @@ from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from hypothesis import HealthCheck, assume, event, given, settings
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope, init_default_scope
+from PIL import Image
 
 from edgenext_mm.analysis.summary import as_json, compare, summarize
 from edgenext_mm.datasets.annotations import TOLERANCE
+from edgenext_mm.datasets.converters.coco_to_voc import convert_coco
 from edgenext_mm.datasets.image_size import SizedBatch
 from edgenext_mm.errors import InputError
 
@@ -208,6 +210,33 @@ def test_settings(data_configs, root, split):
     def test(drawn):
         task, case = drawn
         run(data_configs, root, task, case, split)
+
+    test()
+
+
+def test_converter(root):
+    """The converter writes whole files only, and its list when all masks are there."""
+
+    @share(0.05)
+    @given(fuzz.converter_cases())
+    def test(case):
+        fuzz.clear(root)
+        case.write(root)
+        out = root / 'out'
+        signal.alarm(SECONDS)
+        try:
+            convert_coco(root, out, processes=1)
+        except InputError as error:
+            assert_named(str(error), root, case)
+            assert not (out / 'train2017.txt').exists()
+        else:
+            names = (out / 'train2017.txt').read_text().splitlines()
+            assert sorted(names) == sorted(path.stem for path in (out / 'train2017').glob('*'))
+        finally:
+            signal.alarm(0)
+        for path in out.rglob('*.*'):
+            if path.suffix != '.txt':
+                assert Image.open(path).convert('L').size
 
     test()
 
