@@ -288,7 +288,8 @@ def test_wrappers(run_tool, message, data, tmp_path, capsys):
         ('train_dataloader = None', 'train_dataloader of the config is None'),
         ("train_dataloader = dict(dataset=dict(type='NoSuch'))", 'NoSuch'),
         (
-            "train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='NoSuch')]))",
+            "steps = [dict(type='LoadImageFromFile'), dict(type='NoSuch')]\n"
+            'train_dataloader = dict(dataset=dict(pipeline=steps))',
             'NoSuch',
         ),
         ('train_dataloader = dict(dataset=dict(ann_file=7))', 'ann_file of the dataset is 7'),

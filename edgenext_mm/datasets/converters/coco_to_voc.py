@@ -131,8 +131,8 @@ def _convert_split(annotation_file: Path, out: Path, split: str, processes: int 
     name, count = names.most_common(1)[0]
     if count > 1:
         raise InputError(
-            f'{annotation_file} has {count} images whose mask is {name}.png: give their files names '
-            'that differ without folder and suffix'
+            f'{annotation_file} has {count} images whose mask is {name}.png: give their files '
+            'names that differ without folder and suffix'
         )
     tasks = {
         out / split / f'{Path(image["file_name"]).stem}.png': (image, annotations)
