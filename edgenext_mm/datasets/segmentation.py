@@ -147,7 +147,7 @@ class _CheckedSegDataset(CheckedDataset):
         """Read masks in random order until each class was seen, so that few are read."""
         order = np.random.default_rng(0).permutation(len(files))[:MAX_SCANNED]
         number, counts = len(self.metainfo['classes']), np.zeros(256, int)
-        pixels: np.ndarray = counts[:number]
+        pixels: Any = counts[:number]
         faults = Faults()
 
         def count(index: int) -> np.ndarray:
