@@ -46,6 +46,9 @@ class Case:
             elif not path.is_dir():  # a folder of this name has other files of the case
                 path.write_bytes(content)
 
+    def _repr_pretty_(self, printer, cycle):
+        printer.text(repr(self))
+
     def __repr__(self):
         return f'{"; ".join(self.changes) or "unchanged"} {self.dataset or ""}'
 
@@ -383,6 +386,18 @@ def coco_cases(draw):
     return Case(files, dataset, changes)
 
 
+@st.composite
+def converter_cases(draw):
+    """What the converter of COCO reads: no images, but segmentations."""
+    document = coco_document()
+    for item in document['annotations']:
+        x, y, w, h = item['bbox']
+        item['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    changes = draw_changes(draw, lambda: change_document(draw, document, [*VALUES, *BOXES]))
+    content = json.dumps(document).encode()
+    return Case({'annotations/instances_train2017.json': content}, changes=changes)
+
+
 # XML.
 
 
@@ -679,6 +694,8 @@ def setting_cases(draw):
     for _ in range(draw(st.integers(1, 2))):
         name = draw(st.sampled_from(SETTINGS))
         value = draw(st.sampled_from(SETTING_VALUES))
+        if name == 'pipeline':  # an empty one is whole, and loads nothing
+            value = value or 'nothing'
         case.dataset[name] = value
         case.changes.append(f'{name} = {value!r:.60}')
     return task, case

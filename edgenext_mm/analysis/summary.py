@@ -546,11 +546,11 @@ def _differences(train: _Split, other: _Split) -> Iterator[Problem]:
         )
     else:
         for one, two in ((train, other), (other, train)):
-            if empty := [name for name in one.without() if name not in two.without()]:
+            if only := [name for name in one.without() if name not in two.without()]:
                 yield Problem(
                     'classes in one only',
-                    f'{one.name} has nothing of {len(empty)} classes that {two.name} has, '
-                    f'{_shorten(", ".join(empty))}',
+                    f'{one.name} has nothing of {len(only)} classes that {two.name} has, '
+                    f'{_shorten(", ".join(only))}',
                 )
     areas = [float(np.median(np.prod(split.sizes, 1))) ** 0.5 for split in (train, other)]
     if max(areas) > 2 * min(areas):

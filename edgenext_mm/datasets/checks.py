@@ -178,6 +178,7 @@ class CheckedDataset(BaseDataset):
 
     def __init__(self, *args: Any, allow_missing_classes: bool = False, **kwargs: Any) -> None:
         self.allow_missing_classes = allow_missing_classes
+        self._chosen = kwargs.get('indices')
         self.report = Report('')
         if kwargs.get('metainfo') is not None:
             kwargs['metainfo'] = _with_classes(kwargs['metainfo'])
@@ -194,8 +195,18 @@ class CheckedDataset(BaseDataset):
             self.report = Report(
                 self.ann_file or ', '.join(filter(None, self.data_prefix.values()))
             )
-            with _without_garbage_collection():
-                super().full_init()
+            try:
+                with _without_garbage_collection():
+                    super().full_init()
+            except IndexError as error:
+                if not self._chosen:
+                    raise
+                raise InputError(
+                    f'indices of the dataset is {self._chosen!r:.100}, beyond the images of '
+                    f'{self.report.name}: correct it, or take it out'
+                ) from error
+            if not len(self):
+                refuse(f'{self.report.name} has no image that is used: see indices and filter_cfg')
             if self.report:
                 MMLogger.get_current_instance().info(self.report.summary())
 

@@ -93,7 +93,6 @@ def test_class_id_beyond_the_list(message, mask):
     assert f'{mask} has the class ids 9, 42' in text
 
 
-@pytest.mark.slow
 def test_size_unlike_the_image(message, mask):
     image = Image.open(mask)
     width, height = image.size
@@ -289,8 +288,8 @@ def test_wrappers(run_tool, message, data, tmp_path, capsys):
         ('train_dataloader = None', 'train_dataloader of the config is None'),
         ("train_dataloader = dict(dataset=dict(type='NoSuch'))", 'NoSuch'),
         (
-            "load = dict(type='LoadImageFromFile')\n"
-            "train_dataloader = dict(dataset=dict(pipeline=[load, dict(type='NoSuch')]))",
+            "steps = [dict(type='LoadImageFromFile'), dict(type='NoSuch')]\n"
+            'train_dataloader = dict(dataset=dict(pipeline=steps))',
             'NoSuch',
         ),
         ('train_dataloader = dict(dataset=dict(ann_file=7))', 'ann_file of the dataset is 7'),

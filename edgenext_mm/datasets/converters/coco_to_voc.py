@@ -5,7 +5,7 @@ those images of COCO that show VOC's classes.
 """
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -58,7 +58,14 @@ def draw_mask(image: dict, annotations: list[dict], class_ids: dict[int, int]) -
     """
     coco = COCO()  # its annToMask reads all of COCO's forms of a segmentation
     coco.imgs = {image['id']: image}
-    mask = np.zeros((image['height'], image['width']), np.uint8)
+    size = image['height'], image['width']
+    try:
+        mask = np.zeros(size, np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise InputError(
+            f'the image {image["file_name"]} has {size[0]}x{size[1]} pixels (height x width), more '
+            'than fit into the memory: correct its size'
+        ) from error
     for annotation in sorted(annotations, key=lambda item: item['area'], reverse=True):
         if annotation['category_id'] in class_ids:
             try:
@@ -120,12 +127,22 @@ def _convert_split(annotation_file: Path, out: Path, split: str, processes: int 
     by_image = defaultdict(list)
     for annotation in content['annotations']:
         by_image[annotation['image_id']].append(annotation)
+    names = Counter(Path(image['file_name']).stem for image in content['images'])
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        raise InputError(
+            f'{annotation_file} has {count} images whose mask is {name}.png: give their files '
+            'names that differ without folder and suffix'
+        )
     tasks = {
         out / split / f'{Path(image["file_name"]).stem}.png': (image, annotations)
         for image in content['images']
         if (annotations := by_image[image['id']])
         and any(annotation['category_id'] in class_ids for annotation in annotations)
     }
-    voc_masks.convert_masks(partial(draw_mask, class_ids=class_ids), tasks, processes)
+    try:
+        voc_masks.convert_masks(partial(draw_mask, class_ids=class_ids), tasks, processes)
+    except InputError as error:
+        raise InputError(f'{annotation_file}: {error}') from error
     voc_masks.write_list(out / f'{split}.txt', sorted(path.stem for path in tasks))
     return len(tasks)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...errors import InputError
 from ...fileio import AtomicLocalBackend
 from ...parallel import parallel_map
 
@@ -69,6 +70,9 @@ def convert_masks(
         draw: returns a mask, (height, width) uint8.
         tasks: the arguments of ``draw`` by the file to write.
         processes: how many draw and write. Defaults to one per CPU.
+
+    Raises:
+        InputError: if ``draw`` raises one, or if a mask cannot be written.
     """
     missing = [task for task in tasks.items() if not task[0].exists()]
     for _ in parallel_map(partial(_convert, draw), missing, processes, 'masks'):
@@ -77,4 +81,8 @@ def convert_masks(
 
 def _convert(draw: Callable[..., np.ndarray], task: tuple[Path, tuple]) -> None:
     path, arguments = task
-    write_mask(path, draw(*arguments))
+    mask = draw(*arguments)
+    try:
+        write_mask(path, mask)
+    except OSError as error:  # a disk that is full, a name that is too long
+        raise InputError(f'{path} cannot be written ({error})') from error
