@@ -337,9 +337,9 @@ def _with_classes(metainfo: Any) -> Any:
     """Return metainfo if its classes are names; those of a file are read from it."""
     if not isinstance(metainfo, Mapping):
         raise InputError(f'metainfo of the dataset is {metainfo!r}: write dict(classes=(...))')
-    classes = metainfo.get('classes')
-    if classes is None:
+    if 'classes' not in metainfo:
         return metainfo
+    classes = metainfo['classes']
     if isinstance(classes, str):
         if not osp.isfile(classes):
             raise InputError(

@@ -73,6 +73,8 @@ def check_settings(dataset: type, settings: Mapping[str, Any]) -> None:
             types, words = _TYPES[name]
             if name == 'data_prefix' and isinstance(known[name], str):  # mmpretrain's
                 types = (str, types)
+                if isinstance(value, Mapping) and 'img_path' not in value:
+                    raise InputError(f'data_prefix of the dataset is {value!r}: set its img_path')
             if not _fits(value, types) or not all(_fits(*item) for item in _parts(name, value)):
                 raise InputError(f'{name} of the dataset is {value!r:.100}: write {words}')
     if backend_args := settings.get('backend_args'):

@@ -94,7 +94,8 @@ def settings_of(cfg, split, root, case, task):
     for name, value in case.dataset.items():
         if '.' in name:
             outer, _, name = name.partition('.')
-            dataset[outer] = {**dataset[outer], name: value}
+            if isinstance(dataset[outer], dict):
+                dataset[outer] = {**dataset[outer], name: value}
         else:
             dataset[name] = value
     return dataset
