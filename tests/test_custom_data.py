@@ -98,7 +98,7 @@ def test_xml_boxes(fill_in, check_and_train, run_tool, demo_data, tmp_path):
     run_tool('test.py', config, tmp_path / 'work/epoch_1.pth', '--tta')
 
 
-def test_boxes_without_area(fill_in, run_tool, demo_data, tmp_path):
+def test_exchanged_corners(fill_in, run_tool, demo_data, tmp_path):
     data = shutil.copytree(demo_data / 'VOC2012', tmp_path / 'VOC2012')
     xml = data / 'Annotations/000000000005.xml'
     text = xml.read_text().replace('xmin', 'x').replace('xmax', 'xmin').replace('<x>', '<xmax>')
@@ -106,5 +106,5 @@ def test_boxes_without_area(fill_in, run_tool, demo_data, tmp_path):
     config = fill_in(
         CONFIGS / 'ssdlite_edgenext_small_custom_voc.py', classes=CLASSES, data_root=f'{data}/'
     )
-    with pytest.raises(SystemExit, match=r'000000000005\.jpg has boxes without an area'):
+    with pytest.raises(SystemExit, match=r'000000000005\.xml .* has its corners exchanged'):
         run_tool('check_dataset.py', config)
