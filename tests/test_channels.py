@@ -237,7 +237,6 @@ def test_bands_example(run_tool, options, demo_data, tmp_path):
         tmp_path / 'base.py',
         **dict.fromkeys(('train_images', 'val_images'), f'{data}/images'),
         **dict.fromkeys(('train_masks', 'val_masks'), f'{data}/masks'),
-        img_suffix='.png',
         classes=tuple('abcdefg'),
     )
     config = tmp_path / 'bands.py'

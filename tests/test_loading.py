@@ -22,7 +22,7 @@ from edgenext_mm.loading import LoadImageFromFile
 
 SIZE = 96, 160  # height and width, upright
 SHADES = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
-CLASSES = ('kite', 'clock')
+CLASSES = ('clock', 'kite')
 
 
 @pytest.fixture(scope='module')

@@ -52,7 +52,7 @@ def test_prints_its_table_alone(tool, arguments, demo_data, tmp_path):
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    titles = ('`tools/benchmark.py', 'train: ', 'val: ', 'wrote ')
+    titles = ('`tools/benchmark.py', 'train: ', 'val: ', 'wrote ', 'Training can start.')
     lines = [line for line in run.stdout.splitlines() if line]
     assert [line for line in lines if not line.startswith(('| ', '|---', *titles))] == []
     assert [line for line in lines if line.startswith('| ')]

@@ -254,7 +254,7 @@ def test_whole(data_configs, root, task, split):
     cfg = data_configs[task]
     init_default_scope(cfg.default_scope)
     samples = list(load(settings_of(cfg, split, root, case, task)))
-    assert len(samples) == {'coco': 2 if split == 'train' else 3, 'folders': 4}.get(task, 2)
+    assert len(samples) == {'coco': 3, 'folders': 4}.get(task, 2)
     for dataset, sample in samples:
         check(dataset, sample)
 

@@ -81,7 +81,9 @@ def test_length_follows_the_data(prepare, example, images, iterations):
 def test_schedule_follows_the_length(prepare, example, iterations):
     """Also where the user sets it."""
     length = dict(max_iters=iterations) if example == 'masks' else dict(max_epochs=iterations)
-    runner = prepare(example, 8, val_interval=7, **length)
+    # Between two passes over the data, mmengine's IterBasedTrainLoop sleeps for two seconds.
+    images = 8 * iterations if example == 'masks' else 8
+    runner = prepare(example, images, val_interval=7, **length)
     runner.train()
     assert runner.train_loop.val_interval == 7
     rates = runner.model.rates
