@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from mmseg.datasets import PascalVOCDataset
+from PIL import Image
 from pycocotools.coco import COCO
 
 from ...errors import InputError
@@ -59,13 +60,13 @@ def draw_mask(image: dict, annotations: list[dict], class_ids: dict[int, int]) -
     coco = COCO()  # its annToMask reads all of COCO's forms of a segmentation
     coco.imgs = {image['id']: image}
     size = image['height'], image['width']
-    try:
-        mask = np.zeros(size, np.uint8)
-    except (MemoryError, ValueError) as error:
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or float('inf'))  # of the images that can be read
+    if size[0] * size[1] > limit:
         raise InputError(
             f'the image {image["file_name"]} has {size[0]}x{size[1]} pixels (height x width), more '
-            'than fit into the memory: correct its size'
-        ) from error
+            f'than the {limit:.0f} that are read: correct its size'
+        )
+    mask = np.zeros(size, np.uint8)
     for annotation in sorted(annotations, key=lambda item: item['area'], reverse=True):
         if annotation['category_id'] in class_ids:
             try:

@@ -46,7 +46,12 @@ class CocoDataset(CheckedDetDataset, MMDetCocoDataset):
         """Check the files, and list the images with their boxes."""
         self.check_data_root()
         require_file('annotation file', self.ann_file, self.remedy)
-        if self.data_prefix.get('img'):
+        if 'img' not in self.data_prefix:
+            raise InputError(
+                f'data_prefix of the dataset is {dict(self.data_prefix)}: set its key img to the '
+                "folder of the images, or to '' if the file has their whole paths"
+            )
+        if self.data_prefix['img']:
             require_folder('image folder', self.data_prefix['img'], self.remedy)
         return super().load_data_list()
 

@@ -12,7 +12,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from edgenext_mm.datasets.converters import voc_masks
-from edgenext_mm.datasets.converters.coco_to_voc import convert_coco
+from edgenext_mm.datasets.converters.coco_to_voc import convert_coco, draw_mask
+from edgenext_mm.errors import InputError
 
 PALETTE = PascalVOCDataset.METAINFO['palette']
 COCO_NAMES = [
@@ -123,3 +124,9 @@ def test_bad_coco(run_tool, coco, tmp_path):
         assert f'annotation {item["id"]} of the image' in text and 'can be drawn' in text
     path.write_text(whole[:1000])
     assert f'{path} is not a whole file of COCO annotations' in message(coco)
+
+
+def test_size_beyond_all_images():
+    image = dict(id=1, file_name='1.jpg', height=10**6, width=10**6)
+    with pytest.raises(InputError, match=r'1\.jpg has 1000000x1000000 pixels'):
+        draw_mask(image, [], {})

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from conftest import CONFIGS
 
+from edgenext_mm.datasets import CocoDataset
+from edgenext_mm.errors import InputError
+
 CONFIG = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
 TRAIN = 'annotations/instances_train2017.json'
 
@@ -130,3 +133,9 @@ def test_size_that_the_boxes_do_not_fit(message, data):
     edit(data / 'annotations/instances_val2017.json', shrink)
     text = message()
     assert f'{data}/val2017/000001000003.jpg has ' in text and 'its annotation says 20x' in text
+
+
+def test_prefix_without_the_images(demo_data):
+    annotations = 'annotations/instances_val2017.json'
+    with pytest.raises(InputError, match='set its key img to the folder'):
+        CocoDataset(data_root=str(demo_data), ann_file=annotations, data_prefix=dict(imgs='x'))
