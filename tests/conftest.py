@@ -1,4 +1,5 @@
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -76,6 +77,11 @@ def pytest_collection_modifyitems(items):
     """Start with the files that take longest, for the workers to end at the same time."""
     slow = [item.path for item in items if item.get_closest_marker('slow')]
     items.sort(key=lambda item: -slow.count(item.path))
+
+
+def text_for_another_folder(config):
+    """Return the text of a config, with the whole paths of its bases."""
+    return re.sub(r"'([\w./]+\.py)'", rf"'{config.parent}/\1'", config.read_text())
 
 
 def data_roots(folder):

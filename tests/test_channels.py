@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import CONFIGS, SEG_CONFIGS
+from conftest import CONFIGS, SEG_CONFIGS, text_for_another_folder
 from mmengine.logging import MMLogger
 from PIL import Image
 from timm.models import adapt_input_conv
@@ -160,7 +160,7 @@ def test_benchmark(channels, whole, run_tool, capfd):
 
 
 def fill_in(config, path, **settings):
-    text = re.sub(r"(_base_ = ')", rf'\1{config.parent}/', config.read_text())
+    text = text_for_another_folder(config)
     for name, value in settings.items():
         text, count = re.subn(rf'^{name} = .*$', f'{name} = {value!r}', text, flags=re.M)
         assert count == 1, name

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import CONFIGS, SEG_CONFIGS
+from conftest import CONFIGS, SEG_CONFIGS, text_for_another_folder
 
 from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.datasets.demo.scenes import CLASSES
@@ -18,7 +18,7 @@ def fill_in(tmp_path):
     """Write a copy of a config with some of its settings replaced."""
 
     def write(config, **settings):
-        text = re.sub(r"(_base_ = ')", rf'\1{config.parent}/', config.read_text())
+        text = text_for_another_folder(config)
         for name, value in settings.items():
             text, count = re.subn(rf'^{name} = .*$', f'{name} = {value!r}', text, flags=re.M)
             assert count == 1, name

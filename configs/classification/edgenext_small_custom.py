@@ -1,5 +1,5 @@
 # EdgeNeXt on your own images in folders: docs/custom_data.md.
-_base_ = 'edgenext_small_imagenet.py'
+_base_ = ['edgenext_small_imagenet.py', '../_base_/schedules/by_data.py']
 
 # Fill in the folders, which hold a folder of images for each class, and the names of these folders
 # in alphabetical order.
@@ -51,22 +51,9 @@ val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(lr=2e-4), accumulative_counts=1)
-# On one GPU. The run is as long as the number of images wants, and warm-up, schedule, validation
-# and averaging follow its length.
+# On one GPU.
 train_cfg = dict(_delete_=True, type='edgenext_mm.EpochBasedTrainLoop', epochs=30, min_iters=1000)
-param_scheduler = [
-    dict(type='edgenext_mm.WarmupLR', start_factor=0.1, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False),
-]
-# The average is over the last tenth of the run so far, and over 2,000 iterations at most.
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='MomentumAnnealingEMA',
-        momentum=5e-4,
-        gamma=10,
-        update_buffers=True,
-    )
-]
+param_scheduler = _base_.schedule_by_data
+custom_hooks = [_base_.average_by_data]
 default_hooks = dict(checkpoint=dict(interval=5))
 auto_scale_lr = dict(enable=True, base_batch_size=32)

@@ -7,7 +7,6 @@ data_root = 'data/custom/'
 train_list = 'ImageSets/Main/train.txt'
 val_list = 'ImageSets/Main/val.txt'
 classes = ('cat', 'dog')
-input_size = (320, 320)  # width and height of images in the network, which the anchors follow
 
 model = dict(bbox_head=dict(num_classes=len(classes)))
 
@@ -17,26 +16,18 @@ dataset = dict(
     data_prefix=dict(sub_data_root=''),
     metainfo=dict(classes=classes),
 )
-resize = dict(_base_.resize, scale=input_size)
-train_pipeline = [resize if step['type'] == 'Resize' else step for step in _base_.train_pipeline]
-test_pipeline = [_base_.load_image, resize, _base_.load_annotations, _base_.pack_inputs]
-tta_pipeline = [
-    _base_.load_image,
-    dict(
-        type='TestTimeAug',
-        transforms=[[resize], _base_.flips, [_base_.load_annotations], [_base_.pack_inputs]],
-    ),
-]
 train_dataloader = dict(
     dataset=dict(
         dataset,
         _delete_=True,
         ann_file=train_list,
         filter_cfg=dict(filter_empty_gt=False),
-        pipeline=train_pipeline,
+        pipeline=_base_.train_pipeline,
     ),
 )
 val_dataloader = dict(
-    dataset=dict(dataset, _delete_=True, ann_file=val_list, test_mode=True, pipeline=test_pipeline),
+    dataset=dict(
+        dataset, _delete_=True, ann_file=val_list, test_mode=True, pipeline=_base_.test_pipeline
+    ),
 )
 test_dataloader = val_dataloader

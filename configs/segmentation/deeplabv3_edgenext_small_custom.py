@@ -1,5 +1,5 @@
 # DeepLabv3 on your own images and masks: docs/custom_data.md.
-_base_ = 'deeplabv3_edgenext_small_voc.py'
+_base_ = ['deeplabv3_edgenext_small_voc.py', '../_base_/schedules/by_data.py']
 
 # Fill in the folders and the names of the classes. A mask has the name of its image with .png, and
 # in each pixel the place of the class in this list, from 0, or 255 to leave the pixel out.
@@ -35,22 +35,9 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# On one GPU, with the learning rate scaled down to the smaller batch. The run is as long as the
-# number of images wants, and warm-up, schedule, validation and averaging follow its length.
+# On one GPU, with the learning rate scaled down to the smaller batch.
 train_cfg = dict(_delete_=True, type='edgenext_mm.IterBasedTrainLoop', epochs=50, min_iters=1000)
-param_scheduler = [
-    dict(type='edgenext_mm.WarmupLR', start_factor=0.1, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False),
-]
-# The average is over the last tenth of the run so far, and over 2,000 iterations at most.
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='MomentumAnnealingEMA',
-        momentum=5e-4,
-        gamma=10,
-        update_buffers=True,
-    )
-]
+param_scheduler = _base_.schedule_by_data
+custom_hooks = [_base_.average_by_data]
 default_hooks = dict(checkpoint=dict(interval=500))
 auto_scale_lr = dict(enable=True)

@@ -174,7 +174,8 @@ class _CheckedSegDataset(CheckedDataset):
         cause = ''
         if counts[self.ignore_index] and counts[1:].sum() == counts[self.ignore_index]:
             cause = (
-                f'; the masks hold 0 and {self.ignore_index}, and {self.ignore_index} is left out: '
+                f'; the masks hold {"0 and " * bool(counts[0])}{self.ignore_index}, and '
+                f'{self.ignore_index} is left out: '
                 'if it means the object, write the place of its class in metainfo.classes instead'
             )
         self.check_classes(pixels, 'pixel', cause)

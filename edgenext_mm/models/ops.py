@@ -157,7 +157,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
     def _packed_weight(self) -> torch.Tensor:
         """Pack the weight if it has changed; what is changed in place by ``.data`` goes unseen."""
-        if _TORCH_BEFORE_2_4 or not _HAS_AVX512:  # before, it packs for one number of tokens alone
+        if _TORCH_BEFORE_2_4 or not _HAS_AVX512:  # PyTorch 2.3 packs for one number of tokens
             return self.weight
         weight = self.weight.detach()
         version = None if weight.is_inference() else weight._version
