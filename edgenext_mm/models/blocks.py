@@ -150,6 +150,9 @@ class _Encoder(nn.Module):
     """
 
     expansion = 4
+    # How the linear layers see a map. In the export form they are convolutions and see it as it is.
+    to_tokens = staticmethod(to_tokens)
+    to_map = staticmethod(to_map)
 
     def __init__(
         self, dim: int, norm: Layer, act: Layer, layer_scale: float, drop_path: float
@@ -178,7 +181,7 @@ class _Encoder(nn.Module):
 
     def _mlp(self, x: torch.Tensor) -> torch.Tensor:
         with recomputed(self.norm, x) as x:
-            x = to_tokens(x)
+            x = self.to_tokens(x)
             if can_fuse(x, self.pwconv1, self.act, self.pwconv2):
                 return self._infer_mlp(x)
             x = self.pwconv1(x)
@@ -199,8 +202,8 @@ class _Encoder(nn.Module):
         self, shortcut: torch.Tensor, tokens: torch.Tensor, gamma: torch.Tensor | None
     ) -> torch.Tensor:
         """Add tokens, scaled by the layer scale, to a map."""
-        x, y = to_tokens(shortcut), self.drop_path(tokens)
-        return to_map(x + y if gamma is None else x.addcmul(gamma, y))
+        x, y = self.to_tokens(shortcut), self.drop_path(tokens)
+        return self.to_map(x + y if gamma is None else x.addcmul(gamma, y))
 
 
 class ConvEncoder(_Encoder):
@@ -277,7 +280,7 @@ class SDTAEncoder(_Encoder):
             y = self.norm_xca(y)
         if self.pos_embd is not None:
             y = y + self.pos_embd(y.shape[2], y.shape[3])
-        tokens = to_tokens(y if self.normalized_shortcut else self.norm_xca(y))
+        tokens = self.to_tokens(y if self.normalized_shortcut else self.norm_xca(y))
         y = self._add(y, self.xca(tokens), self.gamma_xca)
         return self._add(x, self._mlp(y), self.gamma)
 

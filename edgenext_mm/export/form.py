@@ -1,0 +1,159 @@
+"""The form of EdgeNeXt that other runtimes take, made from its inference form.
+
+It differs where a runtime cannot do, or does slowly, what is best in PyTorch:
+
+- 1x1 layers are convolutions of the map. PyTorch has its fastest product in nn.Linear, on tokens;
+  elsewhere each step from a map to tokens is a transposition.
+- Attention is computed on the map as well, and divides by the norms of queries and keys after
+  their product, which is smaller than they are.
+- The position encoding of images of one size is a constant.
+- LayerNorm is written in means where a runtime has no fused one that reads maps.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+
+from ..deploy.switch import switch_to_deploy
+from ..models.blocks import ConvEncoder, CrossCovarianceAttention, SDTAEncoder
+from ..models.edgenext import EdgeNeXt
+from ..models.ops import LayerNorm2d
+
+
+def export_form(
+    model: nn.Module,
+    size: Sequence[int] | None = None,
+    linear: bool = False,
+    norm_in_means: bool = False,
+) -> nn.Module:
+    """Return a copy of a model in its export form.
+
+    Args:
+        model: detector, segmentor, classifier or backbone, in evaluation mode.
+        size: height and width of the images in pixels. Defaults to any.
+        linear: keep 1x1 layers as nn.Linear on tokens, for runtimes that have only those fast.
+            Defaults to False.
+        norm_in_means: write LayerNorm in means and squares. Defaults to False.
+
+    Returns:
+        The copy. Its outputs are those of the model but for rounding.
+
+    Raises:
+        InputError: if the model is in training mode.
+
+    Example:
+        >>> backbone = EdgeNeXt('xx_small').eval()
+        >>> image = torch.rand(1, 3, 64, 96)
+        >>> for x, y in zip(backbone(image), export_form(backbone, (64, 96))(image), strict=True):
+        ...     torch.testing.assert_close(x, y, rtol=0, atol=1e-5)
+    """
+    model = switch_to_deploy(model, inplace=False)
+    for module in [*model.modules()]:
+        if isinstance(module, EdgeNeXt) and size is not None:
+            _fix_positions(module, size)
+        if isinstance(module, (ConvEncoder, SDTAEncoder)) and not linear:
+            module.to_tokens = module.to_map = _unchanged
+            module.pwconv1 = as_convolution(module.pwconv1)  # type: ignore[assignment]
+            module.pwconv2 = as_convolution(module.pwconv2)  # type: ignore[assignment]
+            if isinstance(module, SDTAEncoder):
+                module.xca = MapAttention(module.xca)  # type: ignore[assignment]
+        if norm_in_means:
+            for name, child in module.named_children():
+                if isinstance(child, LayerNorm2d):
+                    setattr(module, name, NormInMeans(child))
+    return model
+
+
+class MapAttention(nn.Module):
+    """:class:`~edgenext_mm.models.blocks.CrossCovarianceAttention` of maps (N, C, H, W).
+
+    Args:
+        xca: the attention, whose weights it takes.
+    """
+
+    def __init__(self, xca: CrossCovarianceAttention) -> None:
+        super().__init__()
+        self.num_heads = xca.num_heads
+        self.temperature = xca.temperature
+        self.qkv = as_convolution(xca.qkv)
+        self.proj = as_convolution(xca.proj)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        batch, dim, height, width = x.shape
+        heads = self.qkv(x).reshape(batch, 3 * self.num_heads, -1, height * width)
+        q, k, v = heads.chunk(3, dim=1)  # (N, heads, dim / heads, H * W) each
+        norms = _norms(q) * _norms(k).transpose(-2, -1)
+        attn = q @ k.transpose(-2, -1) * (self.temperature / norms)
+        return self.proj((attn.softmax(dim=-1) @ v).reshape(batch, dim, height, width))
+
+
+def _norms(x: torch.Tensor) -> torch.Tensor:
+    return x.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()
+
+
+class NormInMeans(nn.Module):
+    """LayerNorm over the channels of a map, in means.
+
+    Args:
+        norm: the norm, whose weights it takes.
+    """
+
+    def __init__(self, norm: LayerNorm2d) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        # Of those that are folded nothing but the division is left.
+        self.is_folded = bool((norm.weight == 1).all() and (norm.bias == 0).all())
+        self.weight = nn.Parameter(norm.weight.detach()[:, None, None], requires_grad=False)
+        self.bias = nn.Parameter(norm.bias.detach()[:, None, None], requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        x = x - x.mean(dim=1, keepdim=True)
+        x = x / (x.square().mean(dim=1, keepdim=True) + self.eps).sqrt()
+        return x if self.is_folded else x * self.weight + self.bias
+
+
+class Constant(nn.Module):
+    """Returns a tensor, whatever it is called with."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer('value', value)
+
+    def forward(self, *args: object) -> torch.Tensor:
+        """Return the tensor."""
+        return self.value
+
+
+def as_convolution(linear: nn.Linear) -> nn.Conv2d:
+    """Return a linear layer of tokens as a 1x1 convolution of maps."""
+    convolution = nn.Conv2d(linear.in_features, linear.out_features, 1)
+    convolution.weight = nn.Parameter(linear.weight.detach()[:, :, None, None], False)
+    convolution.bias = nn.Parameter(linear.bias.detach(), False)
+    return convolution
+
+
+@torch.no_grad()
+def _fix_positions(backbone: EdgeNeXt, size: Sequence[int]) -> None:
+    """Replace position encodings by what they return for images of one size."""
+    values: dict[nn.Module, torch.Tensor] = {}
+    encoders = [
+        module
+        for module in backbone.modules()
+        if isinstance(module, SDTAEncoder) and module.pos_embd is not None
+    ]
+    handles = [
+        encoder.pos_embd.register_forward_hook(lambda module, _, y: values.update({module: y}))
+        for encoder in encoders
+    ]
+    weight = next(backbone.parameters())
+    backbone(weight.new_zeros(1, backbone.in_channels, *size))
+    for handle, encoder in zip(handles, encoders, strict=True):
+        handle.remove()
+        encoder.pos_embd = Constant(values[encoder.pos_embd])
+
+
+def _unchanged(x: torch.Tensor) -> torch.Tensor:
+    return x

@@ -1,0 +1,72 @@
+"""Write a trained model as one file for another runtime, and check it there beside PyTorch."""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from edgenext_mm.cli import check_checkpoint, config_parser, load_config, parse_args
+from edgenext_mm.errors import exit_on_input_error
+from edgenext_mm.export.options import FORMATS, Options
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = config_parser(__doc__)
+    parser.add_argument('checkpoint', help='checkpoint file, or for classifiers a short name')
+    parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
+    parser.add_argument('--out', type=Path, metavar='PATH', help='default: <config>.<suffix>')
+    parser.add_argument(
+        '--size', type=int, nargs=2, metavar=('H', 'W'), help="of the input (default: the config's)"
+    )
+    parser.add_argument(
+        '--dynamic',
+        nargs='+',
+        choices=('batch', 'size'),
+        default=[],
+        help='take any number of images, or images of any size',
+    )
+    parser.add_argument('--half', action='store_true', help='float16 weights')
+    parser.add_argument('--int8', action='store_true', help='weights and activations of 8 bits')
+    parser.add_argument('--nms', action='store_true', help='non-maximum suppression in the file')
+    parser.add_argument(
+        '--raw', action='store_true', help="the head's outputs: boxes to decode, or logits"
+    )
+    parser.add_argument('--backbone', action='store_true', help='the maps of the backbone alone')
+    parser.add_argument('--opset', type=int, default=17, help='of ONNX: 17, or 13 for TensorRT 8.2')
+    return parser
+
+
+def main() -> None:
+    args = make_parser().parse_args()
+    options = Options(
+        args.format,
+        size=tuple(args.size) if args.size else None,
+        dynamic=tuple(args.dynamic),
+        half=args.half,
+        int8=args.int8,
+        nms=args.nms,
+        raw=args.raw,
+        backbone=args.backbone,
+        opset=args.opset,
+    )
+    args = parse_args(make_parser())
+
+    from edgenext_mm.datasets.demo.data import make_demo_data
+    from edgenext_mm.export.api import export, test_images
+
+    cfg = load_config(args)
+    checkpoint = check_checkpoint(args.checkpoint, cfg)
+    suffix = FORMATS[args.format].suffix
+    precision = '_half' if args.half else '_int8' if args.int8 else ''
+    out = args.out or Path(f'{Path(args.config).stem}{precision}{suffix}')
+    with TemporaryDirectory() as folder:
+        images = test_images(cfg)
+        if not images:
+            make_demo_data(folder, train=1, val=10, processes=1)
+            images = sorted(map(str, Path(folder).glob('val2017/*.jpg')))
+        report = export(cfg, checkpoint, options, out, images)
+    print(f'{report}\nwrote {out} ({out.stat().st_size / 2**20:.1f} MiB)')
+
+
+if __name__ == '__main__':
+    with exit_on_input_error():
+        main()
