@@ -16,17 +16,20 @@ def resized(width, height, **settings):
     return dict(type='Resize', scale=[width, height], keep_ratio=False, **ways)
 
 
-def metadata(task, form, names, **settings):
-    return dict(
-        format=1,
-        task=task,
-        input=COLOR,
-        mean=MEAN,
-        std=STD,
-        prepare=[resized(32, 32)],
-        output=dict(form=form, names=names),
-        precision='float32',
-    ) | settings
+def metadata(task_of_file, form, names, **settings):
+    return (
+        dict(
+            format=1,
+            task=task_of_file,
+            input=COLOR,
+            mean=MEAN,
+            std=STD,
+            prepare=[resized(32, 32)],
+            output=dict(form=form, names=names),
+            precision='float32',
+        )
+        | settings
+    )
 
 
 def write(path, meta, nodes, outputs, inputs=(), constants=()):
@@ -91,7 +94,10 @@ def brightest_channel(path, **settings):
             helper.make_node('Resize', ['image', '', '', 'sizes'], ['logits'], mode='linear'),
         ]
         nodes = [*shape, *nodes]
-    outputs, inputs = [('mask', TensorProto.INT32, [None] * 3)], [('mask_size', TensorProto.INT64, [2])]
+    outputs, inputs = (
+        [('mask', TensorProto.INT32, [None] * 3)],
+        [('mask_size', TensorProto.INT64, [2])],
+    )
     return write(path, meta, nodes, outputs, inputs if free else ())
 
 
@@ -105,3 +111,10 @@ def mean_color(path, **settings):
     ]
     outputs = [('scores', TensorProto.FLOAT, [None] * 2)]
     return write(path, meta, nodes, outputs, constants=[('white', np.float32(255))])
+
+
+#: Of a network without metadata.
+IDENTITY = (
+    [helper.make_node('Identity', ['image'], ['scores'])],
+    [('scores', TensorProto.FLOAT, [None] * 4)],
+)

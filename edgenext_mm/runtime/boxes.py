@@ -5,26 +5,23 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
+
+KEYS = ('score_thr', 'nms_pre', 'iou_threshold', 'max_per_img')  # settings that must be there
+
 
 def select(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    anchors: Sequence[int],
-    scale: tuple[float, float],
-    settings: dict[str, Any],
+    boxes: np.ndarray, scores: np.ndarray, anchors: Sequence[int], scale: Any, settings: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Choose boxes by score, level by level, and of those that overlap in a class the best.
+    """Choose by score, level by level, and of boxes that overlap in a class the best.
 
-    Args:
-        boxes: (A, 4), x1 y1 x2 y2, float32.
-        scores: (A, classes).
-        anchors: how many of A each level has.
-        scale: by which x and y are divided, to be those of the image.
-        settings: score_thr, nms_pre, iou_threshold, max_per_img and, if wanted, min_bbox_size.
-
-    Returns:
-        Boxes (K, 4), scores (K,) and labels (K,), best first.
+    There are A boxes (A, 4) and scores (A, classes), ``anchors`` of them in each level. Width and
+    height are divided by ``scale``. Returns boxes (K, 4), scores and labels (K,), best first.
     """
+    if sum(anchors) != len(boxes):
+        raise InputError(
+            f'there are {len(boxes)} boxes for {sum(anchors)} anchors: export it again'
+        )
     chosen, start = [], 0
     for count in anchors:
         rows, labels = np.nonzero(scores[start : start + count] > settings['score_thr'])

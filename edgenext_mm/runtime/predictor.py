@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .boxes import select
-from .resize import resize
+from ..resize import resize
+from .boxes import KEYS, select
 from .sessions import Session
 
 _FORMS = dict(boxes='detection', detections='detection', mask='segmentation', logits='segmentation')
@@ -84,14 +84,18 @@ class Predictor:
         self.path, self.session = path, session or Session(path, runtime, threads, precision)
         self.metadata = meta = self.session.metadata
         try:
-            self.task, self.form = meta['task'], meta['output']['form']
-            self.names = meta.get('classes', ())
-            if meta['format'] != 1 or _FORMS.get(self.form) != self.task != (task or self.task):
-                what = f'format {meta["format"]} for {self.task} by {self.form}'
-                raise InputError(f'{path} has {what}, not format 1 for {task or "a predictor"}')
-            prepare(np.zeros((32, 32, meta['input']['channels']), np.uint8), meta)
-        except (LookupError, TypeError, AttributeError) as error:
+            self.task, self.form, self.given = meta['task'], meta['output']['form'], meta['input']
+            self.names: Sequence[str] = [] if self.task == 'features' else meta['classes']
+            found = f'format {meta["format"]} for {self.task} by {self.form}'
+            fits = meta['format'] == 1 and _FORMS.get(self.form) == self.task == (task or self.task)
+            post = meta.get('postprocess', {})
+            self.settings = post | {key: post[key] for key in KEYS if self.form == 'boxes'}
+            if fits:
+                prepare(np.zeros((32, 32, self.given['channels']), np.uint8).squeeze(), meta)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f'{path} has broken metadata ({error!r}): export it again') from error
+        if not fits:
+            raise InputError(f'{path} has {found}, not format 1 for {task or "a predictor"}')
 
     def __call__(self, image: str | Path | np.ndarray) -> Any:
         """Predict an image.
@@ -102,19 +106,19 @@ class Predictor:
         Returns:
             Detections, Segmentation, Classification, or a tuple of feature maps (1, C, H, W).
         """
-        image, given = self._read(image), self.metadata['input']
+        image = self._read(image)
         ready = prepare(image, self.metadata)
-        inputs = {'image': ready.image.repeat(given['batch'] or 1, axis=0)}
-        if self.form == 'mask' and not given['size']:
+        inputs = {'image': ready.image.repeat(self.given['batch'] or 1, axis=0)}
+        if self.form == 'mask' and not self.given['size']:
             inputs['mask_size'] = np.array(image.shape[:2], np.int64)
         outputs = self.session.run(inputs)
-        classes = {'boxes': 2, 'scores': 1, 'logits': 1}.get(self.form)
+        classes = {'boxes': -1, 'scores': -1, 'logits': 1}.get(self.form)
         if classes and outputs[-1].shape[classes] != len(self.names):
             raise InputError(f'{self.path} has other classes than its metadata: export it again')
         if not all(np.isfinite(output).all() for output in outputs):
             raise InputError(f'{self.path} predicts numbers that are not finite for this image')
         if self.task == 'detection':
-            return Detections(*self._objects(outputs, image, ready), self.names)
+            return self._objects(outputs, image, ready)
         if self.task == 'segmentation':
             mask = self._mask(outputs[0][0], image.shape[:2], ready)
             return Segmentation(mask, self.names, self.metadata.get('palette', ()))
@@ -123,47 +127,44 @@ class Predictor:
         return tuple(output[:1] for output in outputs)
 
     def _read(self, image: str | Path | np.ndarray) -> np.ndarray:
-        given = self.metadata['input']
         if not isinstance(image, np.ndarray):
             try:
                 from ..images import read_image
             except ImportError as error:
                 raise InputError(f'reading {image} needs Pillow: pip install pillow') from error
-            image = read_image(image, given['color_type'])
+            image = read_image(image, self.given['color_type'])
         if image.shape[2:] == (1,):
             image = image[:, :, 0]
-        types = ('uint8',) if isinstance(given['color_type'], str) else ('uint8', 'float32')
-        bands = () if given['channels'] == 1 else (given['channels'],)
-        if image.ndim < 2 or image.shape[2:] != bands or not image.size or image.dtype not in types:
-            wanted = f'(height, width{", " * bool(bands)}{bands}) of {" or ".join(types)}'
+        bands = [self.given['channels']] if self.given['channels'] > 1 else []
+        types = ['uint8'] if isinstance(self.given['color_type'], str) else ['uint8', 'float32']
+        shape = [*image.shape[:2], *bands]
+        if [*image.shape] != shape or not image.size or image.dtype not in types:
+            wanted = f'({", ".join(["height", "width", *map(str, bands)])}) of {" or ".join(types)}'
             raise InputError(f'{self.path} is for images {wanted}, not {image.shape} {image.dtype}')
         return image
 
-    def _objects(self, outputs: Sequence[np.ndarray], image: np.ndarray, ready: Prepared) -> Any:
-        (height, width), settings = ready.size, self.metadata['postprocess']
+    def _objects(self, outputs: list[np.ndarray], image: np.ndarray, ready: Prepared) -> Detections:
+        height, width = ready.size
         scale = (width / image.shape[1], height / image.shape[0])
         boxes = outputs[0].clip(0, np.array([width, height] * 2, 'f'))
         if self.form == 'detections':
-            return boxes / np.array(scale * 2, 'f'), *outputs[1:]
-        anchors = settings.get('anchors')
-        if not anchors:
-            *cells, last = settings['anchor_cells']['per_cell']
-            sides = np.array(ready.image.shape[2:]) / settings['anchor_cells']['stride']
-            anchors = [n * int(np.ceil(sides / 2**i).prod()) for i, n in enumerate(cells)] + [last]
-        return select(boxes[0], outputs[1][0], anchors, scale, settings)
+            return Detections(boxes / np.array(scale * 2, 'f'), outputs[1], outputs[2], self.names)
+        if not (anchors := self.settings.get('anchors')):
+            *first, last = self.settings['anchor_cells']['per_cell']
+            sides = np.array(ready.image.shape[2:]) / self.settings['anchor_cells']['stride']
+            anchors = [n * int(np.ceil(sides / 2**i).prod()) for i, n in enumerate(first)] + [last]
+        found = select(boxes[0], outputs[1][0], anchors, scale, self.settings)
+        return Detections(*found, self.names)
 
-    def _mask(self, output: np.ndarray, size: tuple[int, int], ready: Prepared) -> np.ndarray:
-        if self.form == 'mask' and not self.metadata['input']['size']:
+    def _mask(self, output: np.ndarray, size: Any, ready: Prepared) -> np.ndarray:
+        if output.shape == size:
             return output
-        filled = output[..., : ready.size[0], : ready.size[1]]
+        height, width = ready.size
         if self.form == 'mask':
-            rows, columns = (
-                ((np.arange(new) + 0.5) * old / new).astype(int)
-                for old, new in zip(filled.shape, size, strict=True)
-            )
-            return filled[rows[:, None], columns]
+            rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
+            return output[rows[:, None], ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)]
         best, mask = np.full(size, -np.inf, np.float32), np.zeros(size, np.int32)
-        for label, logits in enumerate(filled):
+        for label, logits in enumerate(output[:, :height, :width]):
             logits = resize(np.ascontiguousarray(logits), size, 'bilinear', 'cv2')
             np.copyto(mask, label, where=logits > best)
             np.maximum(best, logits, out=best)
@@ -187,7 +188,7 @@ def prepare(image: np.ndarray, metadata: dict[str, Any]) -> Prepared:
             image = resize(image, size, step['interpolation'], step['backend'])
         padded = step['size'] if step['type'] == 'Fit' else image.shape[:2]
     height, width = image.shape[:2]
-    bands = image.reshape(height, width, -1)
+    bands: np.ndarray = image.reshape(height, width, -1)
     if metadata['input']['color_type'] == 'color':
         bands = bands[:, :, ::-1]
     tensor = np.empty((1, bands.shape[2], *padded), np.float32)
@@ -198,7 +199,6 @@ def prepare(image: np.ndarray, metadata: dict[str, Any]) -> Prepared:
 
 def _new_size(step: dict[str, Any], height: int, width: int) -> tuple[int, int]:
     """Return height and width after a step, as mmcv and mmpretrain compute them."""
-    long, short = max(height, width), min(height, width)
     match step:
         case {'type': 'Resize', 'keep_ratio': False, 'scale': [columns, rows]}:
             return rows, columns
@@ -207,7 +207,7 @@ def _new_size(step: dict[str, Any], height: int, width: int) -> tuple[int, int]:
                 return max(int(scale * height / width), 1), scale
             return scale, max(int(scale * width / height), 1)
         case {'type': 'Resize', 'scale': scale}:
-            factor = min(max(scale) / long, min(scale) / short)
+            factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
         case {'type': 'Fit', 'size': [rows, columns]}:
             factor = min(rows / height, columns / width)
         case _:

@@ -36,9 +36,7 @@ class Session:
         if not path.exists():
             raise InputError(f'{path} does not exist: write it by tools/export.py')
         if not fit or runtime not in (None, *fit):
-            known = ', '.join(
-                f'{name}: {" ".join(kinds)}' for name, (kinds, *_) in _RUNTIMES.items()
-            )
+            known = ', '.join(f'{name}: {" ".join(_RUNTIMES[name][0])}' for name in _RUNTIMES)
             raise InputError(f'{path} is no file for {runtime or "a predictor"} ({known})')
         self.metadata = self._read_metadata(kind)
         self.runtime = runtime or fit[0]
@@ -46,8 +44,7 @@ class Session:
         try:
             self._run = getattr(self, f'_{self.runtime}')(import_module(package))
         except ImportError as error:
-            remedy = f"pip install '{requirement}'"
-            raise InputError(f'{path} needs {self.runtime} ({error}): {remedy}') from error
+            raise InputError(f"{path} needs {error.name}: pip install '{requirement}'") from error
         except Exception as error:  # of the runtime's own types
             raise self._fault('cannot be loaded', error) from error
 
@@ -89,8 +86,7 @@ class Session:
     def _onnxruntime(self, package: Any) -> Any:
         options = package.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, self.threads or 0
-        providers = ['CPUExecutionProvider']
-        session = package.InferenceSession(str(self.path), options, providers=providers)
+        session = package.InferenceSession(self.path, options, ['CPUExecutionProvider'])
         return lambda inputs: session.run(self.names, inputs)
 
     def _openvino(self, package: Any) -> Any:

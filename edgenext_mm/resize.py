@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from .errors import InputError
 
 _REACH = {'bilinear': 1, 'bicubic': 2}  # of the kernels in pixels; these are OpenCV's flags as well
 
@@ -72,11 +72,11 @@ def _clip(values: np.ndarray) -> np.ndarray:
 def _weigh(image: np.ndarray, axis: int, taps: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Add up the lines ``taps`` (n, new) of an axis, each with its weight."""
     shape = [-1 if place == axis else 1 for place in range(image.ndim)]
-    image, total = image.astype(weights.dtype), 0
+    image, total = image.astype(weights.dtype), np.zeros((), weights.dtype)
     for lines, weight in zip(taps, weights, strict=True):
         part = image.take(lines, axis, mode='clip')
         part *= weight.reshape(shape)
-        total += part
+        total = total + part
     return total
 
 

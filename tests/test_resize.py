@@ -4,9 +4,9 @@ import PIL
 import pytest
 from PIL import Image
 
+from edgenext_mm import resize as module
 from edgenext_mm.errors import InputError
-from edgenext_mm.runtime import resize as module
-from edgenext_mm.runtime.resize import resize
+from edgenext_mm.resize import resize
 
 FLAGS = {
     ('bilinear', 'cv2'): cv2.INTER_LINEAR,
