@@ -13,35 +13,42 @@ from tqdm import tqdm
 from .errors import InputError
 
 
-def track(items: Iterable, total: int, what: str) -> Iterator[Any]:
+def track(items: Iterable, total: int | None, what: str, unit: str | None = None) -> Iterator[Any]:
     """Pass items on, and say on the standard error stream how many have been worked on.
 
     A terminal gets a bar. A file or a pipe, where the states of a bar would pile up, gets a line
-    for every ten per cent.
+    for every ten per cent, and at the end.
 
     Args:
         items: what to pass on.
-        total: how many there are.
+        total: how many there are; None if nobody knows.
         what: what they are, such as 'train images'.
+        unit: say also how many of this unit a second has, such as 'frames'. Defaults to no.
 
     Example:
         >>> [2 * number for number in track([1, 2, 3], 3, 'numbers')]
         [2, 4, 6]
     """
     if sys.stderr.isatty():
-        yield from tqdm(items, what, total)
+        yield from tqdm(items, what, total, unit=f' {unit}' if unit else 'it')
         return
+    state = (
+        '{percentage:3.0f}%, {n_fmt} of {total_fmt} [{elapsed}<{remaining}'
+        if total
+        else '{n_fmt} [{elapsed}'
+    )
     with tqdm(
         desc=what,
         total=total,
         file=_Lines(sys.stderr),
         leave=False,
-        bar_format='{desc}: {percentage:3.0f}%, {n_fmt} of {total_fmt} [{elapsed}<{remaining}]',
+        unit=f' {unit}',
+        bar_format=f'{{desc}}: {state}{", {rate_fmt}" if unit else ""}]',
     ) as bar:
         for done, item in enumerate(items, 1):
             yield item
             bar.n = done
-            if 10 * done // total > 10 * (done - 1) // total:
+            if (10 * done // total > 10 * (done - 1) // total) if total else done % 100 == 0:
                 bar.refresh()
 
 
