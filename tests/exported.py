@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import pytest
+
+onnx = pytest.importorskip('onnx')
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 COLOR = dict(batch=1, size=None, channels=3, color_type='color')
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
