@@ -1,10 +1,13 @@
 """Small files of the form that tools/export.py writes, made by hand."""
 
 import json
+import zipfile
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import pytest
+
+onnx = pytest.importorskip('onnx')
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 COLOR = dict(batch=1, size=None, channels=3, color_type='color')
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -118,3 +121,77 @@ IDENTITY = (
     [helper.make_node('Identity', ['image'], ['scores'])],
     [('scores', TensorProto.FLOAT, [None] * 4)],
 )
+
+
+def openvino_file(onnx_path, path):
+    """Write an ONNX file as OpenVINO's, with the metadata where tools/export.py puts them."""
+    openvino = pytest.importorskip('openvino')
+    model = openvino.Core().read_model(onnx_path)
+    text = next(p.value for p in onnx.load(onnx_path).metadata_props if p.key == 'edgenext_mm')
+    model.set_rt_info(text, 'edgenext_mm')
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+def mean_color_of_ncnn(folder, meta):
+    """The classifier of :func:`mean_color` as ncnn's folder."""
+    pytest.importorskip('ncnn')
+    folder.mkdir()
+    layers = ['Input in0 0 1 in0', 'Pooling mean 1 1 in0 mean 0=1 4=1']
+    layers += ['BinaryOp div 1 1 mean out0 0=3 1=1 2=255.0']
+    (folder / 'model.ncnn.param').write_text('\n'.join(['7767517', '3 3', *layers, '']))
+    (folder / 'model.ncnn.bin').write_bytes(b'')
+    (folder / 'edgenext_mm.json').write_text(json.dumps(meta))
+    return folder
+
+
+def mean_color_of_litert(path, meta):
+    """The classifier of :func:`mean_color` as LiteRT's file, for images of 32x32."""
+    pytest.importorskip('ai_edge_litert')
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def made(kind, **values):
+        made_of = getattr(schema, f'{kind}T')()
+        for name, value in values.items():
+            setattr(made_of, name, value)
+        return made_of
+
+    def buffer(value):
+        return made('Buffer', data=np.frombuffer(value.tobytes(), np.uint8))
+
+    types, operators = schema.TensorType, schema.BuiltinOperator
+    shapes = dict(args_0=[1, 3, 32, 32], axes=[2], mean=[1, 3], white=[], out=[1, 3])
+    tensors = [
+        made('Tensor', name=name, shape=shape, type=types.FLOAT32) for name, shape in shapes.items()
+    ]
+    tensors[1].type, tensors[1].buffer, tensors[3].buffer = types.INT32, 1, 2
+    options, kinds = (made('ReducerOptions'), made('DivOptions')), schema.BuiltinOptions
+    graph = made('SubGraph', name='main', tensors=tensors, inputs=[0], outputs=[4])
+    graph.operators = [
+        made('Operator', opcodeIndex=i, inputs=ins, outputs=outs, builtinOptionsType=kind,
+             builtinOptions=option)
+        for i, (ins, outs, kind, option) in enumerate([
+            ([0, 1], [2], kinds.ReducerOptions, options[0]),
+            ([2, 3], [4], kinds.DivOptions, options[1]),
+        ])
+    ]  # fmt: skip
+    codes = [
+        made('OperatorCode', builtinCode=code, deprecatedBuiltinCode=code, version=1)
+        for code in (operators.MEAN, operators.DIV)
+    ]
+    signature = made(
+        'SignatureDef',
+        signatureKey='serving_default',
+        inputs=[made('TensorMap', name='args_0', tensorIndex=0)],
+        outputs=[made('TensorMap', name='output_0', tensorIndex=4)],
+    )
+    buffers = [made('Buffer'), buffer(np.array([2, 3], np.int32)), buffer(np.float32(255))]
+    model = made('Model', version=3, subgraphs=[graph], buffers=buffers, operatorCodes=codes)
+    model.signatureDefs = [signature]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b'TFL3')
+    path.write_bytes(builder.Output())
+    with zipfile.ZipFile(path, 'a') as archive:
+        archive.writestr('edgenext_mm.json', json.dumps(meta))
+    return path

@@ -200,6 +200,17 @@ def test_inputs_and_models_that_are_none(run_tool, detector, tmp_path, capsys):
     assert 'bare backbone' in fails(run_tool, capsys, maps, 'a.jpg', '--json', 'a')[0]
 
 
+def test_no_file_takes_the_place_of_another(run_tool, images, detector, tmp_path, capsys):
+    before = (images / 'a.jpg').read_bytes()
+    message, _ = fails(run_tool, capsys, detector, images, '--out-dir', images)
+    assert 'a.jpg would be overwritten: choose another folder' in message
+    assert (images / 'a.jpg').read_bytes() == before
+    (images / 'a.png').write_bytes((images / 'b.png').read_bytes())
+    path = exported.brightest_channel(tmp_path / 'b.onnx')
+    run_tool('infer.py', path, f'{images}/*', '--masks', 'masks')
+    assert {path.name for path in (tmp_path / 'masks').iterdir()} == {'a.png', 'a_2.png', 'b.png'}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('config', 'option', 'out'),

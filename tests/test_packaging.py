@@ -22,3 +22,10 @@ def test_types_are_checked_for_the_oldest_python():
     versions = [item.rpartition(' ')[2] for item in classifiers if 'Python :: 3' in item]
     assert PYPROJECT['project']['requires-python'] == f'>={versions[0]}'
     assert PYPROJECT['tool']['mypy']['python_version'] == versions[0]
+
+
+def test_a_device_gets_neither_pytorch_nor_openmmlab():
+    project = PYPROJECT['project']
+    extras = project['optional-dependencies']
+    assert project['dependencies'] == ['numpy'] and extras['runtime'] == ['onnxruntime', 'pillow']
+    assert any(name.startswith('torch') for name in extras['train'])

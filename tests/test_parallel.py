@@ -42,6 +42,17 @@ def test_a_line_for_every_ten_per_cent(capsys, total, lines):
     assert f'{total} of {total}' in states[-1]
 
 
+def test_how_many_in_a_second(capsys):
+    assert len([*track(range(30), 30, 'predicting', unit='frames')]) == 30
+    assert capsys.readouterr().err.splitlines()[-1].endswith('frames/s]')
+
+
+def test_nobody_knows_how_many(capsys):
+    assert len([*track(iter(range(250)), None, 'predicting', unit='frames')]) == 250
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and lines[-1].startswith('predicting: 200 [')
+
+
 def test_a_bar_on_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr('sys.stderr', terminal)

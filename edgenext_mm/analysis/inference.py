@@ -74,9 +74,9 @@ def find_sources(words: Iterable[str]) -> list[Source]:
         for path, name in found:
             stem, suffix = os.path.splitext(name)
             number = 2
-            while name in taken:
+            while os.path.splitext(name)[0] in taken:
                 name, number = f'{stem}_{number}{suffix}', number + 1
-            taken.add(name)
+            taken.add(os.path.splitext(name)[0])
             source = Source(path, name, 1)
             sources.append(source if source.is_image else source._replace(frames=_length(path)))
     return sources
@@ -221,7 +221,6 @@ class Writer:
     ) -> None:
         self.out_dir, self.json, self.masks, self.csv = out_dir, json, masks, csv
         self.score_thr = score_thr
-        self.written: list[str] = []
         self._found: list[dict[str, Any]] = []
         self._rows: list[list[Any]] = [['file', 'frame', 'rank', 'class', 'score']]
         self._images = 0
@@ -230,6 +229,15 @@ class Writer:
                 with _writes(folder):
                     os.makedirs(folder, exist_ok=True)
         self.close()  # a run of hours shall not fail at its end
+
+    def keep(self, source: Source) -> None:
+        """Raise an InputError if a file that is written would take the place of a source."""
+        for folder, name in (
+            (self.out_dir, source.name),
+            (self.masks, f'{os.path.splitext(source.name)[0]}.png'),
+        ):
+            if folder and Path(folder, name).resolve() == Path(str(source.path)).resolve():
+                raise InputError(f'{source.path} would be overwritten: choose another folder')
 
     def write(self, source: Source, number: int, image: np.ndarray, result: Result) -> None:
         """Write what was found in an image, or in the frame with a number from 0."""
@@ -384,6 +392,8 @@ def infer(
     """
     faults: list[str] = []
     done = 0
+    for source in sources:
+        writer.keep(source)
     lengths = [source.frames for source in sources]
     total = None if None in lengths else max(sum(filter(None, lengths)), len(sources))
 
