@@ -75,7 +75,8 @@ FORMATS = {
     'exported_program': Format(
         '.pt2',
         dynamic=('batch', 'size'),
-        why_not={**_FLOAT32, '--nms': 'torch.export has no number of boxes that varies'},
+        nms=True,
+        why_not=_FLOAT32,
     ),
     'executorch': Format(
         '.pte',
@@ -119,7 +120,7 @@ FORMATS = {
         ('litert_torch', 'ai_edge_litert'),
         why_not={
             '--dynamic': 'its converter writes the size of the input into the layers',
-            '--half': 'its processor code computes in float32: the file would be smaller, no faster',
+            '--half': 'it computes in float32 on processors: the file would be smaller, not faster',
             '--int8': _NO_INT8,
             '--nms': _NO_NMS,
         },
