@@ -61,11 +61,23 @@ lint: .venv/.installed
 	.venv/bin/lint-imports
 	.venv/bin/mypy
 
-.venv/.installed: requirements.txt pyproject.toml
+.venv/.installed: requirements.txt requirements-export.txt pyproject.toml
 	$(call install,.venv,requirements.txt)
 
 .venv-upstream/.installed: requirements-upstream.txt pyproject.toml
 	$(call install,.venv-upstream,requirements-upstream.txt)
+
+# Where LiteRT's converter is, for tools/export.py --format litert: on top of .venv.
+.PHONY: .venv-litert
+.venv-litert: .venv-litert/.installed
+
+.venv-litert/.installed: requirements-litert.txt .venv/.installed
+	$(PYTHON) -m venv .venv-litert
+	.venv/bin/python -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+		> "$$(.venv-litert/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth"
+	.venv-litert/bin/python -m pip install --no-deps -r requirements-litert.txt
+	.venv-litert/bin/python -c 'import litert_torch'
+	touch $@
 
 # In order: what builds mmcv (the first block of the file), the rest, and this package. The flags
 # halve the build time of mmcv's operators, of which only NMS is in use here, at evaluation.

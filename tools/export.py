@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from edgenext_mm.cli import check_checkpoint, config_parser, load_config, parse_args
 from edgenext_mm.errors import exit_on_input_error
-from edgenext_mm.export.options import FORMATS, Options
+from edgenext_mm.export.options import FORMATS, TARGETS, Options, check_packages
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,7 +31,12 @@ def make_parser() -> argparse.ArgumentParser:
         '--raw', action='store_true', help="the head's outputs: boxes to decode, or logits"
     )
     parser.add_argument('--backbone', action='store_true', help='the maps of the backbone alone')
-    parser.add_argument('--opset', type=int, default=17, help='of ONNX: 17, or 13 for TensorRT 8.2')
+    parser.add_argument(
+        '--target', choices=TARGETS, help='restrict an ONNX file to operations that this has'
+    )
+    parser.add_argument(
+        '--opset', type=int, help='of ONNX, 17 or 13 (default: 17, or that of --target)'
+    )
     return parser
 
 
@@ -46,25 +51,33 @@ def main() -> None:
         nms=args.nms,
         raw=args.raw,
         backbone=args.backbone,
-        opset=args.opset,
+        opset=args.opset or TARGETS.get(args.target, 17),
+        target=args.target,
     )
+    own = FORMATS[args.format]
+    check_packages(own.packages, own.extra)
     args = parse_args(make_parser())
 
     from edgenext_mm.datasets.demo.data import make_demo_data
     from edgenext_mm.export.api import export, test_images
+    from edgenext_mm.export.tensorrt import advice
 
     cfg = load_config(args)
     checkpoint = check_checkpoint(args.checkpoint, cfg)
-    suffix = FORMATS[args.format].suffix
     precision = '_half' if args.half else '_int8' if args.int8 else ''
-    out = args.out or Path(f'{Path(args.config).stem}{precision}{suffix}')
+    out = args.out or Path(f'{Path(args.config).stem}{precision}{own.suffix}')
     with TemporaryDirectory() as folder:
         images = test_images(cfg)
         if not images:
             make_demo_data(folder, train=1, val=10, processes=1)
             images = sorted(map(str, Path(folder).glob('val2017/*.jpg')))
         report = export(cfg, checkpoint, options, out, images)
-    print(f'{report}\nwrote {out} ({out.stat().st_size / 2**20:.1f} MiB)')
+    written = [out, out.with_suffix('.bin')] if args.format == 'openvino' else [out]
+    files = [file for path in written for file in (path, *path.rglob('*')) if file.is_file()]
+    size = sum(file.stat().st_size for file in files) / 2**20
+    print(f'{report}\nwrote {out} ({size:.1f} MiB)')
+    if args.target:
+        print(advice(out, args.target))
 
 
 if __name__ == '__main__':

@@ -25,7 +25,7 @@ from ..images import read_image
 from .form import export_form
 from .graphs import ClassifierGraph, DetectorGraph, Graph, SegmentorGraph
 from .metadata import FORMAT, classes_and_palette, postprocessing, preparation, source
-from .options import FORMATS, Options, check_packages
+from .options import FORMATS, METADATA_FILE, Options, check_packages
 from .verify import check_differences, differences, outputs
 
 IMAGES = 10
@@ -52,6 +52,12 @@ class Exported:
         self.reference = make_graph(network, info, options)
         self.graph = make_graph(export_form(network, size, **forms), info, options)
         task = self.graph.task
+        if self.graph.form == 'logits' and not options.raw:
+            print_log(
+                f'{options.format} has no argmax: the file gives the logits of all classes, of '
+                'which the predictor takes the largest',
+                'current',
+            )
         self.metadata: dict[str, Any] = {'format': FORMAT, 'task': task}
         arch = cfg.model.backbone.get('arch')
         self.metadata['arch'] = arch if isinstance(arch, str) else None
@@ -94,21 +100,23 @@ def export(
     own = FORMATS[options.format]
     check_packages(own.packages, own.extra)
     out = Path(out)
-    if out.suffix != own.suffix:
-        raise InputError(f'--out {out}: files of the format {options.format} end in {own.suffix}')
+    if not out.name.endswith(own.suffix):
+        raise InputError(f'--out {out}: names of the format {options.format} end in {own.suffix}')
     exported = Exported(cfg, checkpoint, options)
     with whole_files(out) as path:
         module = import_module(f'{__package__}.formats.{options.format}')
         module.write(exported.graph, exported.inputs, path, exported.metadata, options)
+        if not own.runs_here:
+            return f'not run beside PyTorch: {own.suffix} runs on other machines than this'
         return verify(path, exported, images, exact=not (options.half or options.int8))
 
 
 def verify(path: Path, exported: Exported, images: Sequence[str], exact: bool) -> str:
     """Run a file and PyTorch on images, and compare their outputs; see :func:`export`."""
     from ..runtime.predictor import prepare
-    from ..runtime.sessions import Session
+    from .sessions import open_session
 
-    session = Session(path, precision='f32')
+    session = open_session(path, precision='f32')
     off = []
     for image in images:
         pixels = read_image(image, exported.metadata['input']['color_type'])
@@ -155,7 +163,7 @@ def make_graph(network: nn.Module, info: dict[str, Any], options: Options) -> Gr
         form = 'raw_boxes' if options.raw else 'detections' if options.nms else 'boxes'
         graph = DetectorGraph(*how, size=info['input']['size'], form=form)
     elif hasattr(network, 'decode_head'):
-        graph = SegmentorGraph(*how, raw=options.raw)
+        graph = SegmentorGraph(*how, raw=options.raw or not FORMATS[options.format].argmax)
     elif hasattr(network, 'head'):
         graph = ClassifierGraph(*how)
     else:
@@ -205,13 +213,21 @@ def whole_files(out: Path) -> Iterator[Path]:
         path = Path(name) / out.name
         try:
             yield path
+            for part in Path(name).iterdir():
+                target = out.parent / part.name
+                if part.is_dir() and target.is_dir():
+                    _remove_exported(target)
+                os.replace(part, target)
         except OSError as error:
             raise InputError(f'{out} cannot be written ({error}): choose another --out') from error
-        for part in Path(name).iterdir():
-            target = out.parent / part.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(part, target)
+
+
+def _remove_exported(folder: Path) -> None:
+    """Remove a folder for another in its place, if it is one that an export wrote, or empty."""
+    files = {path.name for path in folder.iterdir()}
+    if files and not files & {METADATA_FILE, 'Manifest.json'}:  # of ncnn, Core ML
+        raise InputError(f'{folder} holds other files than exported ones: choose another --out')
+    shutil.rmtree(folder)
 
 
 def _digestible(model: nn.Module) -> bytes:

@@ -6,7 +6,8 @@ It differs where a runtime cannot do, or does slowly, what is best in PyTorch:
   elsewhere each step from a map to tokens is a transposition.
 - Attention is computed on the map as well, and divides by the norms of queries and keys after
   their product, which is smaller than they are.
-- The position encoding of images of one size is a constant.
+- The position encoding of images of one size is a constant. For those of any size it is projected
+  along each axis before the sum, which is cheaper; OpenVINO fails with the convolution.
 - LayerNorm is written in means where a runtime has no fused one that reads maps.
 """
 
@@ -16,7 +17,13 @@ import torch
 import torch.nn as nn
 
 from ..deploy.switch import switch_to_deploy
-from ..models.blocks import ConvEncoder, CrossCovarianceAttention, SDTAEncoder
+from ..models.blocks import (
+    ConvEncoder,
+    CrossCovarianceAttention,
+    FourierPositionEncoding,
+    SDTAEncoder,
+    sines,
+)
 from ..models.edgenext import EdgeNeXt
 from ..models.ops import LayerNorm2d
 
@@ -52,6 +59,8 @@ def export_form(
     for module in [*model.modules()]:
         if isinstance(module, EdgeNeXt) and size is not None:
             _fix_positions(module, size)
+        if isinstance(module, SDTAEncoder) and size is None and module.pos_embd is not None:
+            module.pos_embd = AxisPositions(module.pos_embd)  # type: ignore[assignment]
         if isinstance(module, (ConvEncoder, SDTAEncoder)) and not linear:
             module.to_tokens = module.to_map = _unchanged  # type: ignore[assignment]
             module.pwconv1 = as_convolution(module.pwconv1)  # type: ignore[assignment]
@@ -91,6 +100,29 @@ class MapAttention(nn.Module):
 
 def _norms(x: torch.Tensor) -> torch.Tensor:
     return x.square().sum(dim=-1, keepdim=True).clamp(min=1e-24).sqrt()
+
+
+class AxisPositions(nn.Module):
+    """:class:`~edgenext_mm.models.blocks.FourierPositionEncoding` as the sum of its axes.
+
+    Args:
+        encoding: the encoding, whose weights it takes.
+    """
+
+    def __init__(self, encoding: FourierPositionEncoding) -> None:
+        super().__init__()
+        self.settings = encoding.hidden_dim, encoding.temperature
+        projection = encoding.token_projection
+        rows, columns = projection.weight.detach().flatten(1).t().chunk(2)
+        self.rows, self.columns = nn.Parameter(rows, False), nn.Parameter(columns, False)
+        assert projection.bias is not None
+        self.bias = nn.Parameter(projection.bias.detach(), False)
+
+    def forward(self, height: int, width: int) -> torch.Tensor:
+        """Return the encoding of a map of this size, (1, dim, height, width)."""
+        rows = sines(height, *self.settings, self.rows) @ self.rows + self.bias
+        columns = sines(width, *self.settings, self.rows) @ self.columns
+        return rows.t()[None, :, :, None] + columns.t()[None, :, None]
 
 
 class NormInMeans(nn.Module):

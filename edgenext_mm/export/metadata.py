@@ -15,6 +15,8 @@ from ..version import __version__
 FORMAT = 1
 """Version of the description, which readers check."""
 
+_VERSIONS = ('torch', 'onnx', 'onnxruntime', 'openvino', 'nncf', 'executorch', 'pnnx')
+_VERSIONS += ('coremltools', 'litert-torch')
 _IGNORED = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
 _KEYS = {
     'Resize': ('scale', 'keep_ratio', 'interpolation', 'backend'),
@@ -163,7 +165,7 @@ def postprocessing(graph: Any) -> dict[str, Any]:
 def source(cfg: Config, weights: bytes) -> dict[str, Any]:
     """Return where a file comes from: config, weights and the versions of what made it."""
     versions = {'edgenext_mm': __version__}
-    for package in ('torch', 'onnx', 'onnxruntime', 'openvino', 'nncf'):
+    for package in _VERSIONS:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

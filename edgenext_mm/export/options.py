@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 
 from ..errors import InputError
+
+KEY = 'edgenext_mm'
+METADATA_FILE = f'{KEY}.json'
+"""Where files have their description."""
 
 
 @dataclass(frozen=True)
@@ -13,14 +18,16 @@ class Format:
 
     Attributes:
         suffix: of the file's name.
-        packages: modules that writing or checking it needs, by the extra of this package that
-            installs them.
+        extra: of this package, which installs what writing or checking it needs.
+        packages: the modules that it needs.
         dynamic: what may stay free: 'batch', 'size'.
         half: whether it can hold float16 weights.
         int8: whether it can be quantized here.
         nms: whether the runtime has non-maximum suppression.
+        argmax: whether it has argmax; else a segmentor's file gives logits.
+        runs_here: whether its files can be checked where they are written.
         form: arguments of :func:`~.form.export_form`.
-        why_not: of the options that it lacks, the reason.
+        why_not: the reason for each of '--dynamic', '--half', '--int8' and '--nms' that it lacks.
     """
 
     suffix: str
@@ -30,9 +37,19 @@ class Format:
     half: bool = False
     int8: bool = False
     nms: bool = False
+    argmax: bool = True
+    runs_here: bool = True
     form: dict[str, bool] = field(default_factory=dict)
-    why_not: str = ''
+    why_not: dict[str, str] = field(default_factory=dict)
 
+
+_NO_INT8 = 'choose --format onnx or openvino, which are quantized with their own tools'
+_NO_NMS = 'its runtime has none: leave out --nms, the predictor does it'
+_FLOAT32 = {
+    '--half': 'PyTorch would compute in float16 too, whose range is too small for norms: use '
+    'autocast where the file is loaded',
+    '--int8': _NO_INT8,
+}
 
 FORMATS = {
     'onnx': Format(
@@ -54,6 +71,69 @@ FORMATS = {
         nms=True,
         form=dict(norm_in_means=True),
     ),
+    'torchscript': Format('.torchscript', dynamic=('batch', 'size'), nms=True, why_not=_FLOAT32),
+    'exported_program': Format(
+        '.pt2',
+        dynamic=('batch', 'size'),
+        nms=True,
+        why_not=_FLOAT32,
+    ),
+    'executorch': Format(
+        '.pte',
+        'executorch',
+        ('executorch',),
+        form=dict(linear=True),
+        why_not={
+            '--dynamic': 'its memory is planned for inputs of one size',
+            '--half': 'the kernels of XNNPACK in it are those for float32',
+            '--int8': _NO_INT8,
+            '--nms': _NO_NMS,
+        },
+    ),
+    'ncnn': Format(
+        '_ncnn',
+        'ncnn',
+        ('pnnx', 'ncnn'),
+        half=True,
+        argmax=False,
+        why_not={
+            '--dynamic': 'it runs one image at a time, and its layers know the size of the input',
+            '--int8': _NO_INT8,
+            '--nms': _NO_NMS,
+        },
+    ),
+    'coreml': Format(
+        '.mlpackage',
+        'coreml',
+        ('coremltools',),
+        half=True,
+        runs_here=False,
+        why_not={
+            '--dynamic': 'coremltools cannot convert the resizing of maps to a size that is free',
+            '--int8': _NO_INT8,
+            '--nms': _NO_NMS,
+        },
+    ),
+    'litert': Format(
+        '.tflite',
+        'litert',
+        ('litert_torch', 'ai_edge_litert'),
+        why_not={
+            '--dynamic': 'its converter writes the size of the input into the layers',
+            '--half': 'it computes in float32 on processors: the file would be smaller, not faster',
+            '--int8': _NO_INT8,
+            '--nms': _NO_NMS,
+        },
+    ),
+}
+
+TARGETS = {'tensorrt-8.2': 13, 'tensorrt-8.6': 17, 'tensorrt-10': 17}
+"""Versions of TensorRT and the opset of ONNX for each."""
+
+# What installs a format's packages, where it is no extra of this package.
+_INSTALL = {
+    'litert': 'make .venv-litert, and run this tool by .venv-litert/bin/python (the transformers '
+    "that pip would install with LiteRT's converter break mmpretrain)"
 }
 
 
@@ -71,6 +151,7 @@ class Options:
         raw: for a detector, what the head predicts; for a segmentor, the logits.
         backbone: the backbone alone.
         opset: of ONNX.
+        target: a key of :data:`TARGETS`, to whose operations an ONNX file is restricted.
 
     Raises:
         InputError: if the options do not go together.
@@ -78,7 +159,7 @@ class Options:
     Example:
         >>> Options('ncnn', dynamic=('size',))
         Traceback (most recent call last):
-        edgenext_mm.errors.InputError: --dynamic is not for ncnn: ...
+        edgenext_mm.errors.InputError: --dynamic is not for ncnn: it runs one image at a time, ...
     """
 
     format: str
@@ -90,6 +171,7 @@ class Options:
     raw: bool = False
     backbone: bool = False
     opset: int = 17
+    target: str | None = None
 
     def __post_init__(self) -> None:
         own = FORMATS[self.format]
@@ -101,7 +183,7 @@ class Options:
         }
         for option, lacks in wanted.items():
             if lacks:
-                raise InputError(f'{option} is not for {self.format}: {own.why_not}')
+                raise InputError(f'{option} is not for {self.format}: {own.why_not[option]}')
         if self.half and self.int8:
             raise InputError('--half and --int8 exclude each other: choose one precision')
         if self.nms and self.raw:
@@ -117,16 +199,32 @@ class Options:
             )
         if self.opset not in (13, 17):
             raise InputError(f'--opset is 17, or 13 for TensorRT 8.2, not {self.opset}')
+        if self.format != 'onnx' and (self.opset != 17 or self.target):
+            raise InputError(f'--opset and --target are for --format onnx, not {self.format}')
+        if self.target and self.opset != TARGETS[self.target]:
+            raise InputError(f'--target {self.target} takes opset {TARGETS[self.target]}')
+        if self.target and self.dynamic:
+            raise InputError(
+                '--target and --dynamic exclude each other: TensorRT makes its engine for one size'
+            )
 
 
 def check_packages(names: Sequence[str], extra: str) -> None:
     """Check that packages are there, without importing them.
 
+    Args:
+        names: the modules.
+        extra: of this package, which installs them.
+
     Raises:
-        InputError: if one is missing, with the line that installs it.
+        InputError: if one is missing, with the line that installs it, or one is in the way.
     """
     missing = [name for name in names if find_spec(name) is None]
     if missing:
+        remedy = _INSTALL.get(extra, f"pip install 'edgenext_mm[{extra}]'")
+        raise InputError(f'{", ".join(missing)} is not installed: {remedy}')
+    if extra == 'litert' and find_spec('transformers') and int(version('transformers')[0]) > 4:
         raise InputError(
-            f"{', '.join(missing)} is not installed: pip install 'edgenext_mm[{extra}]'"
+            'transformers 5 is installed, with which mmpretrain cannot be imported: pip uninstall '
+            "transformers (LiteRT's converter needs it for language models alone)"
         )

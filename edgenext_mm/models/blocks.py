@@ -76,8 +76,8 @@ class FourierPositionEncoding(nn.Module):
     def forward(self, height: int, width: int) -> torch.Tensor:
         """Return the encoding of a map of this size, (1, dim, height, width)."""
         like = next(self.parameters())
-        y = _sines(height, self.hidden_dim, self.temperature, like)[:, None]
-        x = _sines(width, self.hidden_dim, self.temperature, like)[None]
+        y = sines(height, self.hidden_dim, self.temperature, like)[:, None]
+        x = sines(width, self.hidden_dim, self.temperature, like)[None]
         tokens = torch.cat((y.expand(-1, width, -1), x.expand(height, -1, -1)), dim=-1)
         if compiles_for_training():  # see LayerNorm2d: Inductor fails with the convolution as well
             layer = self.token_projection
@@ -87,8 +87,15 @@ class FourierPositionEncoding(nn.Module):
 
 
 @torch.fx.wrap  # which cannot trace torch.arange
-def _sines(size: int, hidden_dim: int, temperature: float, like: torch.Tensor) -> torch.Tensor:
-    """Return the encoding of the positions of an axis, (size, hidden_dim)."""
+def sines(size: int, hidden_dim: int, temperature: float, like: torch.Tensor) -> torch.Tensor:
+    """Return the encoding of the positions of an axis, (size, hidden_dim).
+
+    Args:
+        size: of the axis.
+        hidden_dim: sines and cosines, half of each.
+        temperature: the longest wavelength over the shortest.
+        like: a tensor of the device and type wanted.
+    """
     position = torch.arange(1, size + 1, device=like.device, dtype=torch.float32)
     position = 2 * math.pi * position / (position[-1] + 1e-6)
     exponent = torch.arange(0, hidden_dim, 2, device=like.device) / hidden_dim

@@ -12,9 +12,9 @@ import onnxslim
 import torch
 
 from ..graphs import INPUT, MASK_SIZE, Graph
-from ..options import Options
+from ..options import KEY, Options
+from ..tensorrt import check_operations
 
-KEY = 'edgenext_mm'
 _IR_VERSION = 10
 """Newer ones are refused by runtimes of last year."""
 _AXES = {
@@ -37,6 +37,9 @@ def write(
         path: the file.
         metadata: is written into the file.
         options: of the export.
+
+    Raises:
+        InputError: if a target has not all operations of the graph.
     """
     _trace(graph, inputs, path, options)
     model = onnxslim.slim(onnx.load(path))
@@ -45,6 +48,8 @@ def write(
     model.ir_version = min(model.ir_version, _IR_VERSION)
     onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
     onnx.checker.check_model(model, full_check=True)
+    if options.target:
+        check_operations({node.op_type for node in model.graph.node}, options.target)
     onnx.save(model, path)
 
 

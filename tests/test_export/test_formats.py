@@ -1,0 +1,237 @@
+import json
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_networks import ARCH, config_of, network
+
+from edgenext_mm.errors import InputError
+from edgenext_mm.export import api, options
+from edgenext_mm.export.form import export_form
+from edgenext_mm.export.graphs import ClassifierGraph, DetectorGraph, Graph, SegmentorGraph
+from edgenext_mm.export.options import FORMATS, TARGETS, Options
+from edgenext_mm.export.sessions import open_session
+from edgenext_mm.export.tensorrt import OPERATIONS
+from edgenext_mm.export.verify import check_differences, differences, outputs
+
+SIZE = 64, 96
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+TASKS = ('detection', 'segmentation', 'classification', 'features')
+SLOW = ('executorch', 'exported_program', 'coreml', 'litert')
+NEEDS = {'litert': 'litert_torch'}
+
+
+def formats(*names):
+    return [pytest.param(x, marks=pytest.mark.slow if x in SLOW else ()) for x in names or FORMATS]
+
+
+def model(task, bn_hs=False):
+    """Return a model with weights of which the answers are neither equal nor extreme."""
+    settings = {'model.backbone.arch': ARCH | dict(bn_hs=bn_hs)}
+    if task in ('classification', 'features') and bn_hs:
+        settings['model.head.bn_hs'] = True
+    torch.manual_seed(0)
+    built = network('classification' if task == 'features' else task, **settings).eval()
+    for name, parameter in built.named_parameters():
+        if parameter.ndim > 1 and parameter[0].numel() > 1:
+            scale = 3 if 'bbox_head' in name else 2
+            torch.nn.init.normal_(parameter, std=(scale / parameter[0].numel()) ** 0.5)
+    return built.backbone if task == 'features' else built
+
+
+def graph(task, built, size=SIZE, raw=False, nms=False):
+    if task == 'detection':
+        form = 'raw_boxes' if raw else 'detections' if nms else 'boxes'
+        made = DetectorGraph(built, MEAN, STD, size=size, form=form)
+    elif task == 'segmentation':
+        made = SegmentorGraph(built, MEAN, STD, raw=raw)
+    else:
+        made = (Graph if task == 'features' else ClassifierGraph)(built, MEAN, STD)
+    return made.eval().requires_grad_(False)
+
+
+def write(path, settings, task, built, size=SIZE):
+    """Write a file, and return what it is to compute, its input and its description."""
+    if settings.format in NEEDS:
+        pytest.importorskip(NEEDS[settings.format], reason='make .venv-litert')
+    own = FORMATS[settings.format]
+    how = dict(size=size, nms=settings.nms, raw=settings.raw or not own.argmax)
+    made = graph(task, export_form(built, size, **own.form), **how)
+    inputs = [torch.rand(1, 3, *SIZE) * 255]
+    if size is None and made.form == 'mask':
+        inputs.append(torch.tensor([70, 100]))
+    info = {'format': 1, 'output': {'form': made.form, 'names': made.names}, 'name': 'Ä"<&>'}
+    module = import_module(f'edgenext_mm.export.formats.{settings.format}')
+    module.write(made, inputs, path, info, settings)
+    return graph(task, built, **how), inputs, info
+
+
+def check(session, reference, inputs, exact=True):
+    feed = dict(zip(('image', 'mask_size'), (x.numpy() for x in inputs), strict=False))
+    found = dict(zip(reference.names, session.run(feed), strict=True))
+    check_differences([differences(outputs(reference, inputs), found)], exact)
+
+
+@pytest.mark.parametrize('bn_hs', (False, True))
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('name', formats(*[name for name in FORMATS if FORMATS[name].runs_here]))
+def test_a_file_computes_what_the_model_does(name, task, bn_hs, tmp_path):
+    path = tmp_path / f'model{FORMATS[name].suffix}'
+    reference, inputs, info = write(path, Options(name), task, model(task, bn_hs))
+    session = open_session(path, precision='f32')
+    assert session.metadata == info
+    check(session, reference, inputs)
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('name', formats(*[name for name in FORMATS if FORMATS[name].dynamic]))
+def test_a_file_of_free_size_takes_several_in_turn(name, task, tmp_path):
+    path = tmp_path / f'model{FORMATS[name].suffix}'
+    settings = Options(name, dynamic=('batch', 'size'))
+    reference, inputs, _ = write(path, settings, task, model(task), size=None)
+    session = open_session(path, precision='f32')
+    for batch, *size in ((2, 64, 96), (1, 80, 160), (3, 96, 64)):
+        check(session, reference, [torch.rand(batch, 3, *size) * 255, *inputs[1:]])
+
+
+@pytest.mark.parametrize('name', formats(*[name for name in FORMATS if FORMATS[name].nms]))
+def test_suppression_in_the_file(name, tmp_path):
+    path = tmp_path / f'model{FORMATS[name].suffix}'
+    settings = Options(name, nms=True)
+    reference, inputs, _ = write(path, settings, 'detection', model('detection'))
+    check(open_session(path, precision='f32'), reference, inputs)
+
+
+@pytest.mark.parametrize('name', ('openvino', 'ncnn'))
+def test_half_is_half_as_large(name, tmp_path):
+    sizes = []
+    built = model('classification')
+    for half in (False, True):
+        path = tmp_path / f'{half}{FORMATS[name].suffix}'
+        reference, inputs, _ = write(path, Options(name, half=half), 'classification', built)
+        weights = path.with_suffix('.bin') if name == 'openvino' else path / 'model.ncnn.bin'
+        sizes.append(weights.stat().st_size)
+        check(open_session(path, precision='f32'), reference, inputs, exact=False)
+    assert sizes[1] < 0.7 * sizes[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', TASKS)
+def test_core_ml_converts(task, tmp_path):
+    import coremltools
+
+    path = tmp_path / 'model.mlpackage'
+    made, _, info = write(path, Options('coreml'), task, model(task))
+    package = coremltools.models.MLModel(str(path), skip_model_load=True)
+    assert json.loads(package.user_defined_metadata['edgenext_mm']) == info
+    assert [output.name for output in package.get_spec().description.output] == made.names
+    with pytest.raises(InputError, match='runs on macOS'):
+        open_session(path)
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('target', TARGETS)
+def test_what_tensorrt_gets_it_has(target, task, tmp_path):
+    import onnx
+
+    path = tmp_path / 'model.onnx'
+    settings = Options('onnx', opset=TARGETS[target], target=target)
+    reference, inputs, _ = write(path, settings, task, model(task))
+    nodes = onnx.load(path).graph.node
+    assert {node.op_type for node in nodes} <= OPERATIONS[target]
+    check(open_session(path), reference, inputs)
+    if task == 'detection' and target == 'tensorrt-8.2':
+        settings = Options('onnx', opset=13, target=target, nms=True)
+        with pytest.raises(InputError, match='lacks the operation NonZero.*leave that out'):
+            write(path, settings, task, model(task))
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_unsuited_options_are_refused_with_the_reason(name):
+    own = FORMATS[name]
+    tried = {
+        '--dynamic': (dict(dynamic=('size',)), 'size' in own.dynamic),
+        '--half': (dict(half=True), own.half),
+        '--int8': (dict(int8=True), own.int8),
+        '--nms': (dict(nms=True), own.nms),
+    }
+    assert {option for option in tried if not tried[option][1]} == set(own.why_not)
+    for option, reason in own.why_not.items():
+        with pytest.raises(InputError) as caught:
+            Options(name, **tried[option][0])
+        assert str(caught.value) == f'{option} is not for {name}: {reason}'
+
+
+@pytest.mark.parametrize(
+    'wrong, message',
+    (
+        (dict(format='ncnn', target='tensorrt-10'), 'are for --format onnx, not ncnn'),
+        (dict(format='onnx', target='tensorrt-8.2'), 'takes opset 13'),
+        (dict(format='onnx', target='tensorrt-10', dynamic=('batch',)), 'for one size'),
+    ),
+)
+def test_targets_that_do_not_go_together(wrong, message):
+    with pytest.raises(InputError, match=message):
+        Options(**wrong)
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setattr(options, 'find_spec', lambda name: None)
+    with pytest.raises(InputError, match=r"pnnx, ncnn .*pip install 'edgenext_mm\[ncnn\]'"):
+        options.check_packages(FORMATS['ncnn'].packages, FORMATS['ncnn'].extra)
+    with pytest.raises(InputError, match='make .venv-litert, and run'):
+        options.check_packages(FORMATS['litert'].packages, FORMATS['litert'].extra)
+
+
+@pytest.mark.parametrize('content', (b'', b'no model', bytes(1000)))
+@pytest.mark.parametrize('name', ('torchscript', 'exported_program', 'executorch'))
+def test_broken_files_are_named(name, content, tmp_path):
+    path = tmp_path / f'model{FORMATS[name].suffix}'
+    with pytest.raises(InputError, match='does not exist'):
+        open_session(path)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f'{path} cannot be loaded .*export it again'):
+        open_session(path)
+
+
+def test_foreign_files_and_inputs_are_named(tmp_path):
+    path = tmp_path / 'model.torchscript'
+    torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.rand(2)), str(path))
+    with pytest.raises(InputError, match='has no metadata'):
+        open_session(path)
+    write(path, Options('torchscript'), 'classification', model('classification'))
+    with pytest.raises(InputError, match=r'cannot be run on image \(1, 4, 64, 96\)'):
+        open_session(path).run({'image': np.zeros((1, 4, *SIZE), np.float32)})
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    def save(task):
+        path = tmp_path / f'{task}.pth'
+        torch.save({'state_dict': model(task).state_dict()}, path)
+        return str(path)
+
+    return save
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path, demo_data, checkpoint):
+    images = sorted(map(str, Path(demo_data).glob('val2017/*.jpg')))[:2]
+    cfg = config_of('segmentation')
+    out = tmp_path / 'exports' / 'model_ncnn'
+    ncnn = Options('ncnn', size=SIZE)
+    for _ in range(2):  # the second time it replaces the first
+        report = api.export(cfg, checkpoint('segmentation'), ncnn, out, images)
+        assert report.startswith('logits: off by')
+        names = {'model.ncnn.param', 'model.ncnn.bin', 'edgenext_mm.json'}
+        assert {path.name for path in out.iterdir()} == names
+        assert [*out.parent.iterdir()] == [out]
+    for name in names:
+        (out / name).unlink()
+    (out / 'holiday.jpg').touch()
+    with pytest.raises(InputError, match='other files than exported ones'):
+        api.export(cfg, checkpoint('segmentation'), ncnn, out, images)
+    assert [*out.iterdir()] == [out / 'holiday.jpg']
+    with pytest.raises(InputError, match='names of the format ncnn end in _ncnn'):
+        api.export(cfg, checkpoint('segmentation'), ncnn, tmp_path / 'model.ncnn', images)
