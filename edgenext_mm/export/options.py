@@ -18,8 +18,10 @@ class Format:
         dynamic: what may stay free: 'batch', 'size'.
         half: whether it can hold float16 weights.
         int8: whether it can be quantized here.
+        int8_packages: modules that this needs besides.
         nms: whether the runtime has non-maximum suppression.
         form: arguments of :func:`~.form.export_form`.
+        int8_form: those of them that are others for eight bits.
         why_not: of the options that it lacks, the reason.
     """
 
@@ -29,10 +31,14 @@ class Format:
     dynamic: tuple[str, ...] = ()
     half: bool = False
     int8: bool = False
+    int8_packages: tuple[str, ...] = ()
     nms: bool = False
     form: dict[str, bool] = field(default_factory=dict)
+    int8_form: dict[str, bool] = field(default_factory=dict)
     why_not: str = ''
 
+
+CALIBRATION_IMAGES = 200
 
 FORMATS = {
     'onnx': Format(
@@ -42,6 +48,7 @@ FORMATS = {
         ('batch', 'size'),
         half=True,
         int8=True,
+        int8_form=dict(tanh_gelu=True),
         nms=True,
     ),
     'openvino': Format(
@@ -51,6 +58,7 @@ FORMATS = {
         ('batch', 'size'),
         half=True,
         int8=True,
+        int8_packages=('nncf',),
         nms=True,
         form=dict(norm_in_means=True),
     ),
@@ -71,6 +79,10 @@ class Options:
         raw: for a detector, what the head predicts; for a segmentor, the logits.
         backbone: the backbone alone.
         opset: of ONNX.
+        calibration_images: how many images show the ranges of values that eight bits are to hold.
+            Defaults to :data:`CALIBRATION_IMAGES`.
+        float_layers: names of modules, or patterns of them, that eight bits leave as they are.
+            Defaults to the last layers, whose values are the answers, and the position encoding.
 
     Raises:
         InputError: if the options do not go together.
@@ -90,6 +102,8 @@ class Options:
     raw: bool = False
     backbone: bool = False
     opset: int = 17
+    calibration_images: int | None = None
+    float_layers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         own = FORMATS[self.format]
@@ -104,6 +118,10 @@ class Options:
                 raise InputError(f'{option} is not for {self.format}: {own.why_not}')
         if self.half and self.int8:
             raise InputError('--half and --int8 exclude each other: choose one precision')
+        if not self.int8 and (self.calibration_images, self.float_layers) != (None, None):
+            raise InputError('--calibration-images and --float-layers are for --int8 alone')
+        if self.calibration_images is not None and self.calibration_images < 1:
+            raise InputError(f'--calibration-images is 1 or more, not {self.calibration_images}')
         if self.nms and self.raw:
             raise InputError('--nms and --raw exclude each other: raw outputs have no boxes yet')
         if self.nms and self.dynamic:
@@ -117,6 +135,11 @@ class Options:
             )
         if self.opset not in (13, 17):
             raise InputError(f'--opset is 17, or 13 for TensorRT 8.2, not {self.opset}')
+        if self.int8 and self.opset != 17:
+            raise InputError(
+                '--int8 and --opset exclude each other: TensorRT quantizes by itself, from a file '
+                'of floating-point numbers'
+            )
 
 
 def check_packages(names: Sequence[str], extra: str) -> None:
