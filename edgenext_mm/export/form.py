@@ -57,7 +57,7 @@ def export_form(
         if isinstance(module, EdgeNeXt) and size is not None:
             _fix_positions(module, size)
         if isinstance(module, (ConvEncoder, SDTAEncoder)) and not linear:
-            module.to_tokens = module.to_map = _unchanged
+            module.to_tokens = module.to_map = _unchanged  # type: ignore[assignment]
             module.pwconv1 = as_convolution(module.pwconv1)  # type: ignore[assignment]
             module.pwconv2 = as_convolution(module.pwconv2)  # type: ignore[assignment]
             if isinstance(module, SDTAEncoder):
@@ -126,6 +126,8 @@ class NormInMeans(nn.Module):
 class Constant(nn.Module):
     """Returns a tensor, whatever it is called with."""
 
+    value: torch.Tensor
+
     def __init__(self, value: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer('value', value)
@@ -153,15 +155,18 @@ def _fix_positions(backbone: EdgeNeXt, size: Sequence[int]) -> None:
         if isinstance(module, SDTAEncoder) and module.pos_embd is not None
     ]
     handles = [
-        encoder.pos_embd.register_forward_hook(lambda module, _, y: values.update({module: y}))
+        encoder.get_submodule('pos_embd').register_forward_hook(
+            lambda module, _, y: values.update({module: y})
+        )
         for encoder in encoders
     ]
     weight = next(backbone.parameters())
     backbone(weight.new_zeros(1, backbone.in_channels, *size))
     for handle, encoder in zip(handles, encoders, strict=True):
         handle.remove()
-        encoder.pos_embd = Constant(values[encoder.pos_embd])
+        value = values[encoder.get_submodule('pos_embd')]
+        encoder.pos_embd = Constant(value)  # type: ignore[assignment]
 
 
-def _unchanged(x: torch.Tensor) -> torch.Tensor:
-    return x
+def _unchanged(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens

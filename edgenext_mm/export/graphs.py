@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from torchvision.ops import nms
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+from torchvision.ops import nms
 
 from ..errors import InputError
 from ..models.anchors import SSDLiteAnchorGenerator
@@ -32,6 +32,9 @@ class Graph(nn.Module):
 
     task = 'features'
     form = 'features'
+    model: Any
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -58,7 +61,11 @@ class ClassifierGraph(Graph):
 
     task = 'classification'
     form = 'scores'
-    names = ['scores']  # noqa: RUF012
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the outputs."""
+        return ['scores']
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the scores."""
@@ -125,6 +132,8 @@ class DetectorGraph(Graph):
     """
 
     task = 'detection'
+    centers: torch.Tensor
+    shapes: torch.Tensor
 
     def __init__(
         self,
@@ -144,8 +153,8 @@ class DetectorGraph(Graph):
             or head.use_sigmoid_cls
         ):
             raise InputError(
-                f'{type(head).__name__} has anchors or boxes other than those of SSDLite, which are '
-                'decoded here: export with --raw, and decode its outputs yourself'
+                f'{type(head).__name__} has anchors or boxes other than those of SSDLite, which '
+                'alone are decoded here: export with --raw, and decode its outputs yourself'
             )
         self.num_classes = head.num_classes
         self.test_cfg = head.test_cfg
@@ -221,7 +230,7 @@ class DetectorGraph(Graph):
         image_width, image_height = self.stride * first[0].sum(), self.stride * first[:, 0].sum()
         side = (image_width * image_height).sqrt()
         centers, shapes = [], []
-        for level, count in enumerate(self.per_cell):
+        for level in range(len(self.per_cell)):
             ones = torch.ones_like(maps[level][0, 0])
             columns, rows = ones.cumsum(dim=1) - 0.5, ones.cumsum(dim=0) - 0.5
             x = columns * (image_width / ones[0].sum()).round()

@@ -129,7 +129,7 @@ class Options:
                 '--nms is for one image of one size, since the number of its boxes varies: leave '
                 'out --dynamic, or --nms (the predictor has its own)'
             )
-        if self.size and (min(self.size) < 32):
+        if self.size and min(self.size) < 32:
             raise InputError(
                 f'--size {self.size[0]} {self.size[1]}: EdgeNeXt sees 32 pixels or more'
             )

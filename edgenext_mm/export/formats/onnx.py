@@ -61,14 +61,15 @@ def write(
 
 
 def _trace(graph: Graph, inputs: Sequence[torch.Tensor], path: Path, options: Options) -> None:
+    # The exporter that is based on torch.export writes broken files of this opset (attribute
+    # num_outputs of Split), and takes ten times as long. PyTorch before 2.5 has no choice.
+    legacy: dict[str, Any] = {'dynamo': False} if torch.__version__ >= '2.5' else {}
     # Opset 20 has GELU as one node. In several, with eight bits between them, ONNX Runtime does not
     # see it.
-    opset = 20 if options.int8 and torch.__version__ >= '2.5' else options.opset
+    opset = 20 if options.int8 and legacy else options.opset
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the tracer, on constants that are meant
-        # The exporter that is based on torch.export writes broken files of this opset
-        # (attribute num_outputs of Split), and takes ten times as long.
         torch.onnx.export(
             graph,
             tuple(inputs),
@@ -77,7 +78,7 @@ def _trace(graph: Graph, inputs: Sequence[torch.Tensor], path: Path, options: Op
             output_names=graph.names,
             dynamic_axes=_free_axes(graph, options),
             opset_version=opset,
-            **({'dynamo': False} if torch.__version__ >= '2.5' else {}),
+            **legacy,
         )
 
 
