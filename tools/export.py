@@ -6,7 +6,13 @@ from tempfile import TemporaryDirectory
 
 from edgenext_mm.cli import check_checkpoint, config_parser, load_config, parse_args
 from edgenext_mm.errors import exit_on_input_error
-from edgenext_mm.export.options import FORMATS, TARGETS, Options, check_packages
+from edgenext_mm.export.options import (
+    CALIBRATION_IMAGES,
+    FORMATS,
+    TARGETS,
+    Options,
+    check_packages,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -26,6 +32,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--half', action='store_true', help='float16 weights')
     parser.add_argument('--int8', action='store_true', help='weights and activations of 8 bits')
+    parser.add_argument(
+        '--calibration-images',
+        type=int,
+        metavar='N',
+        help=f'of the training set, from which --int8 takes ranges (default: {CALIBRATION_IMAGES})',
+    )
+    parser.add_argument(
+        '--float-layers',
+        nargs='*',
+        metavar='MODULE',
+        help='modules, such as backbone.stages.3 or bbox_head.*_convs.*.1, that --int8 leaves as '
+        'they are (default: the last layers)',
+    )
     parser.add_argument('--nms', action='store_true', help='non-maximum suppression in the file')
     parser.add_argument(
         '--raw', action='store_true', help="the head's outputs: boxes to decode, or logits"
@@ -53,6 +72,8 @@ def main() -> None:
         backbone=args.backbone,
         opset=args.opset or TARGETS.get(args.target, 17),
         target=args.target,
+        calibration_images=args.calibration_images,
+        float_layers=None if args.float_layers is None else tuple(args.float_layers),
     )
     own = FORMATS[args.format]
     check_packages(own.packages, own.extra)

@@ -23,9 +23,9 @@ from ..checkpoint.pretrained import fit
 from ..errors import InputError
 from ..images import read_image
 from .form import export_form
-from .graphs import ClassifierGraph, DetectorGraph, Graph, SegmentorGraph
+from .graphs import INPUT, MASK_SIZE, ClassifierGraph, DetectorGraph, Graph, SegmentorGraph
 from .metadata import FORMAT, classes_and_palette, postprocessing, preparation, source
-from .options import FORMATS, METADATA_FILE, Options, check_packages
+from .options import CALIBRATION_IMAGES, FORMATS, METADATA_FILE, Options, check_packages
 from .verify import check_differences, differences, outputs
 
 IMAGES = 10
@@ -46,11 +46,12 @@ class Exported:
         model, meta = load_model(cfg, checkpoint)
         info = preparation(cfg, options.size, 'size' in options.dynamic)
         size = info['input']['size']
-        forms = FORMATS[options.format].form
+        own = FORMATS[options.format]
+        form = own.form | own.int8_form if options.int8 else own.form
         info['input']['batch'] = None if 'batch' in options.dynamic else 1
         network = model.backbone if options.backbone else model
         self.reference = make_graph(network, info, options)
-        self.graph = make_graph(export_form(network, size, **forms), info, options)
+        self.graph = make_graph(export_form(network, size, **form), info, options)
         task = self.graph.task
         if self.graph.form == 'logits' and not options.raw:
             print_log(
@@ -77,6 +78,32 @@ class Exported:
         if task == 'segmentation' and not options.raw and size is None:
             self.inputs.append(torch.tensor([height + 10, width - 10]))
 
+    def feed(self, image: str) -> dict[str, np.ndarray]:
+        """Return the inputs for the file of an image."""
+        from ..runtime.predictor import prepare
+
+        pixels = read_image(image, self.metadata['input']['color_type'])
+        inputs = {INPUT: prepare(pixels, self.metadata).image}
+        if len(self.inputs) > 1:
+            inputs[MASK_SIZE] = np.array(pixels.shape[:2], np.int64)
+        return inputs
+
+
+class Feed:
+    """The inputs for a file of several images, read anew each time they are gone through."""
+
+    def __init__(self, exported: Exported, images: Sequence[str]) -> None:
+        self.exported, self.images = exported, images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return map(self.exported.feed, self.images)
+
+    def __contains__(self, image: object) -> bool:
+        return image in self.images
+
 
 def export(
     cfg: Config, checkpoint: str, options: Options, out: str | Path, images: Sequence[str]
@@ -98,14 +125,16 @@ def export(
             is missing, or the file computes something else than PyTorch. There is no file then.
     """
     own = FORMATS[options.format]
-    check_packages(own.packages, own.extra)
+    check_packages([*own.packages, *(own.int8_packages if options.int8 else ())], own.extra)
     out = Path(out)
     if not out.name.endswith(own.suffix):
         raise InputError(f'--out {out}: names of the format {options.format} end in {own.suffix}')
+    calibration = training_images(cfg, options) if options.int8 else []
     exported = Exported(cfg, checkpoint, options)
     with whole_files(out) as path:
         module = import_module(f'{__package__}.formats.{options.format}')
-        module.write(exported.graph, exported.inputs, path, exported.metadata, options)
+        how = {'images': Feed(exported, calibration)} if options.int8 else {}
+        module.write(exported.graph, exported.inputs, path, exported.metadata, options, **how)
         if not own.runs_here:
             return f'not run beside PyTorch: {own.suffix} runs on other machines than this'
         return verify(path, exported, images, exact=not (options.half or options.int8))
@@ -113,17 +142,12 @@ def export(
 
 def verify(path: Path, exported: Exported, images: Sequence[str], exact: bool) -> str:
     """Run a file and PyTorch on images, and compare their outputs; see :func:`export`."""
-    from ..runtime.predictor import prepare
     from .sessions import open_session
 
     session = open_session(path, precision='f32')
     off = []
     for image in images:
-        pixels = read_image(image, exported.metadata['input']['color_type'])
-        ready = prepare(pixels, exported.metadata)
-        inputs = {'image': ready.image}
-        if len(exported.inputs) > 1:
-            inputs['mask_size'] = np.array(pixels.shape[:2], np.int64)
+        inputs = exported.feed(image)
         found = dict(zip(exported.graph.names, session.run(inputs), strict=True))
         tensors = [torch.from_numpy(value) for value in inputs.values()]
         off.append(differences(outputs(exported.reference, tensors), found))
@@ -187,14 +211,37 @@ def test_images(cfg: Config, count: int = IMAGES) -> list[str]:
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     try:
-        dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        indices = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
-        return [dataset.get_data_info(int(index))['img_path'] for index in indices]
+        return _images(cfg.test_dataloader.dataset, count)
     except (InputError, OSError) as error:
         print_log(
             f'{error}\nThe file is checked on drawn images instead.', 'current', logging.WARNING
         )
         return []
+
+
+def training_images(cfg: Config, options: Options) -> list[str]:
+    """Return images of a config's training set, from which eight bits learn ranges of values.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    try:
+        images = _images(
+            cfg.train_dataloader.dataset, options.calibration_images or CALIBRATION_IMAGES
+        )
+    except (AttributeError, InputError, OSError) as error:
+        raise InputError(
+            f'{error}\n--int8 measures ranges of values on images of the training set: give its '
+            'place, as for training, or export without --int8'
+        ) from error
+    return images
+
+
+def _images(dataset: Any, count: int) -> list[str]:
+    dataset = DATASETS.build(dataset)
+    indices = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
+    return [dataset.get_data_info(int(index))['img_path'] for index in indices]
 
 
 @contextmanager

@@ -23,10 +23,12 @@ class Format:
         dynamic: what may stay free: 'batch', 'size'.
         half: whether it can hold float16 weights.
         int8: whether it can be quantized here.
+        int8_packages: modules that this needs besides.
         nms: whether the runtime has non-maximum suppression.
         argmax: whether it has argmax; else a segmentor's file gives logits.
         runs_here: whether its files can be checked where they are written.
         form: arguments of :func:`~.form.export_form`.
+        int8_form: those of them that are others for eight bits.
         why_not: the reason for each of '--dynamic', '--half', '--int8' and '--nms' that it lacks.
     """
 
@@ -36,10 +38,12 @@ class Format:
     dynamic: tuple[str, ...] = ()
     half: bool = False
     int8: bool = False
+    int8_packages: tuple[str, ...] = ()
     nms: bool = False
     argmax: bool = True
     runs_here: bool = True
     form: dict[str, bool] = field(default_factory=dict)
+    int8_form: dict[str, bool] = field(default_factory=dict)
     why_not: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,6 +55,8 @@ _FLOAT32 = {
     '--int8': _NO_INT8,
 }
 
+CALIBRATION_IMAGES = 200
+
 FORMATS = {
     'onnx': Format(
         '.onnx',
@@ -59,6 +65,7 @@ FORMATS = {
         ('batch', 'size'),
         half=True,
         int8=True,
+        int8_form=dict(tanh_gelu=True),
         nms=True,
     ),
     'openvino': Format(
@@ -68,6 +75,7 @@ FORMATS = {
         ('batch', 'size'),
         half=True,
         int8=True,
+        int8_packages=('nncf',),
         nms=True,
         form=dict(norm_in_means=True),
     ),
@@ -152,6 +160,10 @@ class Options:
         backbone: the backbone alone.
         opset: of ONNX.
         target: a key of :data:`TARGETS`, to whose operations an ONNX file is restricted.
+        calibration_images: how many images show the ranges of values that eight bits are to hold.
+            Defaults to :data:`CALIBRATION_IMAGES`.
+        float_layers: names of modules, or patterns of them, that eight bits leave as they are.
+            Defaults to the last layers, whose values are the answers, and the position encoding.
 
     Raises:
         InputError: if the options do not go together.
@@ -172,6 +184,8 @@ class Options:
     backbone: bool = False
     opset: int = 17
     target: str | None = None
+    calibration_images: int | None = None
+    float_layers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         own = FORMATS[self.format]
@@ -186,6 +200,10 @@ class Options:
                 raise InputError(f'{option} is not for {self.format}: {own.why_not[option]}')
         if self.half and self.int8:
             raise InputError('--half and --int8 exclude each other: choose one precision')
+        if not self.int8 and (self.calibration_images, self.float_layers) != (None, None):
+            raise InputError('--calibration-images and --float-layers are for --int8 alone')
+        if self.calibration_images is not None and self.calibration_images < 1:
+            raise InputError(f'--calibration-images is 1 or more, not {self.calibration_images}')
         if self.nms and self.raw:
             raise InputError('--nms and --raw exclude each other: raw outputs have no boxes yet')
         if self.nms and self.dynamic:
@@ -206,6 +224,11 @@ class Options:
         if self.target and self.dynamic:
             raise InputError(
                 '--target and --dynamic exclude each other: TensorRT makes its engine for one size'
+            )
+        if self.int8 and (self.opset != 17 or self.target):
+            raise InputError(
+                '--int8 excludes --opset and --target: TensorRT quantizes by itself, from a file of '
+                'floating-point numbers'
             )
 
 

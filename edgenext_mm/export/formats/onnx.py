@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from ..graphs import INPUT, MASK_SIZE, Graph
 from ..options import KEY, Options
+from ..quantize import Inputs, quantize_onnx
 from ..tensorrt import check_operations
 
 _IR_VERSION = 10
@@ -27,7 +28,12 @@ _AXES = {
 
 
 def write(
-    graph: Graph, inputs: Sequence[torch.Tensor], path: Path, metadata: Any, options: Options
+    graph: Graph,
+    inputs: Sequence[torch.Tensor],
+    path: Path,
+    metadata: Any,
+    options: Options,
+    images: Collection[Inputs] = (),
 ) -> None:
     """Write a file, one alone, which has passed onnx.checker.
 
@@ -37,14 +43,18 @@ def write(
         path: the file.
         metadata: is written into the file.
         options: of the export.
+        images: inputs with which eight bits are calibrated.
 
     Raises:
-        InputError: if a target has not all operations of the graph.
+        InputError: if ``options.float_layers`` names a layer that is not there, or a target has not
+            all operations of the graph.
     """
     _trace(graph, inputs, path, options)
     model = onnxslim.slim(onnx.load(path))
     if options.half:
         model = onnxslim.slim(_halve(model))
+    if options.int8:
+        model = quantize_onnx(model, images, options.float_layers)
     model.ir_version = min(model.ir_version, _IR_VERSION)
     onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
     onnx.checker.check_model(model, full_check=True)
@@ -57,6 +67,9 @@ def _trace(graph: Graph, inputs: Sequence[torch.Tensor], path: Path, options: Op
     # The exporter that is based on torch.export writes broken files of this opset (attribute
     # num_outputs of Split), and takes ten times as long. PyTorch before 2.5 has no choice.
     legacy: dict[str, Any] = {'dynamo': False} if torch.__version__ >= '2.5' else {}
+    # Opset 20 has GELU as one node. In several, with eight bits between them, ONNX Runtime does not
+    # see it.
+    opset = 20 if options.int8 and legacy else options.opset
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the tracer, on constants that are meant
@@ -67,7 +80,7 @@ def _trace(graph: Graph, inputs: Sequence[torch.Tensor], path: Path, options: Op
             input_names=[INPUT, MASK_SIZE][: len(inputs)],
             output_names=graph.names,
             dynamic_axes=_free_axes(graph, options),
-            opset_version=options.opset,
+            opset_version=opset,
             **legacy,
         )
 

@@ -1,7 +1,7 @@
 """OpenVINO's files: layers in NAME.xml and weights in NAME.bin."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,17 +12,28 @@ import torch
 
 from ..graphs import Graph
 from ..options import KEY, Options
+from ..quantize import Inputs, quantize_openvino
 from . import onnx
 
 
 def write(
-    graph: Graph, inputs: Sequence[torch.Tensor], path: Path, metadata: Any, options: Options
+    graph: Graph,
+    inputs: Sequence[torch.Tensor],
+    path: Path,
+    metadata: Any,
+    options: Options,
+    images: Collection[Inputs] = (),
 ) -> None:
     """Write the two files; for the arguments see :func:`.onnx.write`."""
     with TemporaryDirectory() as folder:
         # Its own reader of PyTorch's graphs knows no free sizes, and forgets fixed ones.
         source = Path(folder) / 'model.onnx'
-        onnx.write(graph, inputs, source, metadata, replace(options, half=False))
+        in_full = replace(
+            options, half=False, int8=False, calibration_images=None, float_layers=None
+        )
+        onnx.write(graph, inputs, source, metadata, in_full)
         model = openvino.Core().read_model(source)
+        if options.int8:
+            model = quantize_openvino(model, images, options.float_layers)
         model.set_rt_info(json.dumps(metadata), KEY)
         openvino.save_model(model, path, compress_to_fp16=options.half)
