@@ -227,8 +227,8 @@ class Options:
             )
         if self.int8 and (self.opset != 17 or self.target):
             raise InputError(
-                '--int8 excludes --opset and --target: TensorRT quantizes by itself, from a file of '
-                'floating-point numbers'
+                '--int8 excludes --opset and --target: TensorRT quantizes by itself, from a file '
+                'of floating-point numbers'
             )
 
 
