@@ -106,7 +106,7 @@ def quantize_openvino(
     names = [*places]
     layers = [
         node.get_type_name() in ('Convolution', 'GroupConvolution', 'MatMul')
-        and node.input_value(1).get_node().get_type_name() in ('Constant', 'Reshape', 'Convert')
+        and _is_constant(node.input_value(1).get_node())
         for node in nodes
     ]
     followers = [
@@ -134,6 +134,13 @@ def quantize_openvino(
         ),
         ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
     )
+
+
+def _is_constant(node: Any) -> bool:
+    """Tell whether a node of OpenVINO is a constant, perhaps one in another shape or type."""
+    if node.get_type_name() in ('Reshape', 'Convert'):
+        return _is_constant(node.input_value(0).get_node())
+    return node.get_type_name() == 'Constant'
 
 
 def _choose(
