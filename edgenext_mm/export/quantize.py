@@ -3,7 +3,7 @@
 Convolutions and linear layers are quantized: weights by output channel, what they read and write by
 tensor. All else stays in float32: products of attention, norms, softmax, GELU, position encoding,
 the resizing of logits and the decoding of boxes. So do, unless told otherwise, the layers whose
-values are the answers: they are a small part of the work, and steps in them are steps in the answers.
+values are the answers: they are a small part of the work, and their steps would be the answers'.
 """
 
 import logging
