@@ -3,8 +3,7 @@
 Convolutions and linear layers are quantized: weights by output channel, what they read and write by
 tensor. All else stays in float32: products of attention, norms, softmax, GELU, position encoding,
 the resizing of logits and the decoding of boxes. So do, unless told otherwise, the layers whose
-values are the answers: one scale for the scores of all anchors and classes would round most of them
-to nothing.
+values are the answers: they are a small part of the work, and their steps would be the answers'.
 """
 
 import logging
@@ -106,7 +105,7 @@ def quantize_openvino(
     names = [*places]
     layers = [
         node.get_type_name() in ('Convolution', 'GroupConvolution', 'MatMul')
-        and node.input_value(1).get_node().get_type_name() in ('Constant', 'Reshape', 'Convert')
+        and _is_constant(node.input_value(1).get_node())
         for node in nodes
     ]
     followers = [
@@ -134,6 +133,13 @@ def quantize_openvino(
         ),
         ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
     )
+
+
+def _is_constant(node: Any) -> bool:
+    """Tell whether a node of OpenVINO is a constant, perhaps one in another shape or type."""
+    if node.get_type_name() in ('Reshape', 'Convert'):
+        return _is_constant(node.input_value(0).get_node())
+    return node.get_type_name() == 'Constant'
 
 
 def _choose(
