@@ -15,8 +15,17 @@ from ..version import __version__
 FORMAT = 1
 """Version of the description, which readers check."""
 
-_VERSIONS = ('torch', 'onnx', 'onnxruntime', 'openvino', 'nncf', 'executorch', 'pnnx')
-_VERSIONS += ('coremltools', 'litert-torch')
+_VERSIONS = (
+    'torch',
+    'onnx',
+    'onnxruntime',
+    'openvino',
+    'nncf',
+    'executorch',
+    'pnnx',
+    'coremltools',
+    'litert-torch',
+)
 _IGNORED = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
 _KEYS = {
     'Resize': ('scale', 'keep_ratio', 'interpolation', 'backend'),
