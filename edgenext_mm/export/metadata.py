@@ -15,7 +15,7 @@ from ..version import __version__
 FORMAT = 1
 """Version of the description, which readers check."""
 
-_VERSIONS = [
+_VERSIONS = (
     'torch',
     'onnx',
     'onnxruntime',
@@ -25,7 +25,7 @@ _VERSIONS = [
     'pnnx',
     'coremltools',
     'litert-torch',
-]
+)
 _IGNORED = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
 _KEYS = {
     'Resize': ('scale', 'keep_ratio', 'interpolation', 'backend'),
@@ -33,7 +33,7 @@ _KEYS = {
     'CenterCrop': ('crop_size',),
     'Pad': ('size_divisor',),
 }
-_DEFAULTS: dict[str, dict[str, Any]] = {
+_DEFAULTS = {
     'Resize': dict(keep_ratio=False, interpolation='bilinear', backend='cv2'),
     'ResizeEdge': dict(edge='short', interpolation='bilinear', backend='cv2'),
 }
