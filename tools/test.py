@@ -75,7 +75,7 @@ def main() -> None:
 
     from edgenext_mm.analysis.metrics import tested, write_tested
     from edgenext_mm.datasets.checks import leaves
-    from edgenext_mm.export.options import is_exported
+    from edgenext_mm.export.files import is_exported
 
     cfg = load_runner_config(args)
     exported = is_exported(args.checkpoint)

@@ -14,7 +14,7 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from ..errors import InputError
 from ..registry import MODELS
 from ..runtime import Predictor
-from .sessions import open_session
+from .files import open_session
 
 #: The task of a config, by its default scope.
 TASKS = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
@@ -123,6 +123,9 @@ class ExportedModel(BaseModel):
 
 
 def _pack_detections(sample: Any, found: Any) -> None:
+    from mmdet.models.utils import samplelist_boxtype2tensor
+
+    samplelist_boxtype2tensor([sample])  # the annotations, as mmdet's data_preprocessor does
     sample.pred_instances = InstanceData(
         bboxes=_tensor(found.boxes, np.float32),
         scores=_tensor(found.scores, np.float32),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 
 from ..errors import InputError
 
@@ -56,16 +55,6 @@ FORMATS = {
         form=dict(norm_in_means=True),
     ),
 }
-
-
-def is_exported(path: str | Path) -> bool:
-    """Whether a path has the name of an exported file, and not that of a checkpoint.
-
-    Example:
-        >>> is_exported('work_dirs/model.onnx'), is_exported('epoch_1.pth')
-        (True, False)
-    """
-    return Path(path).name.lower().endswith(tuple(own.suffix for own in FORMATS.values()))
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,25 @@
 """Exported files of all formats, each in its runtime."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..runtime.sessions import Session
+from .options import FORMATS
 
-# Formats whose runtime is PyTorch, by suffix, which the device's package leaves out. Each module of
-# these has a class ``Session`` of its own.
-_OF_PYTORCH = {
-    '.torchscript': 'torchscript',
-    '.pt2': 'exported_program',
-    '.pte': 'executorch',
-}
+# Files that PyTorch runs, for which the device's package has no session.
+_OF_PYTORCH = {'.torchscript': 'torchscript', '.pt2': 'torch.export', '.pte': 'executorch'}
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a path has the name of an exported file, and not that of a checkpoint.
+
+    Example:
+        >>> is_exported('work_dirs/model.onnx'), is_exported('epoch_1.pth')
+        (True, False)
+    """
+    suffixes = {own.suffix for own in FORMATS.values()} | _OF_PYTORCH.keys()
+    return Path(path).name.lower().endswith(tuple(suffixes))
 
 
 def open_session(
@@ -31,7 +37,8 @@ def open_session(
         precision: see :class:`~edgenext_mm.runtime.Predictor`.
 
     Returns:
-        A session: ``metadata``, ``runtime`` and ``run(inputs)``, which returns the outputs.
+        A session: ``metadata``, ``runtime``, ``precision`` that was asked for, and ``run(inputs)``,
+        which returns the outputs.
 
     Raises:
         InputError: if the file cannot be read, or not by that runtime, or that is not there.
@@ -42,11 +49,19 @@ def open_session(
         edgenext_mm.errors.InputError: missing.pt2 does not exist: write it by tools/export.py
     """
     path = Path(path)
-    name = _OF_PYTORCH.get(path.suffix.lower())
-    if name is None:
+    own = _OF_PYTORCH.get(path.suffix.lower())
+    if own is None:
         return Session(path, runtime, threads, precision)
     if not path.exists():
         raise InputError(f'{path} does not exist: write it by tools/export.py')
-    if runtime not in (None, name):
-        raise InputError(f'{path} is no file for {runtime}, but for {name}')
-    return import_module(f'{__package__}.formats.{name}').Session(path, threads)
+    if runtime not in (None, own):
+        raise InputError(f'{path} is no file for {runtime}, but for {own}')
+    import torch
+
+    from .sessions import TorchSession
+
+    if threads:
+        torch.set_num_threads(threads)
+    session: Any = TorchSession(path)
+    session.runtime, session.precision = own, None
+    return session
