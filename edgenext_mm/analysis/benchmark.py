@@ -121,7 +121,7 @@ def benchmark(
         if exported:
             folder = stack.enter_context(TemporaryDirectory())
             files += _open_peers(built, exported, folder, threads, stack)
-        turns = [
+        turns: list[tuple[Result, Callable[[], float]]] = [
             *((result, partial(_submit, worker, _call, index)) for worker, index, result in built),
             *((result, file.seconds) for result, file in files),
         ]

@@ -217,6 +217,8 @@ def export_candidate(candidate: Candidate, images: torch.Tensor, path: str) -> N
     from ..export.formats.onnx import KEY
 
     graph = _Graph(candidate).eval()
+    dynamo = 'dynamo' in signature(torch.onnx.export).parameters  # not before PyTorch 2.5
+    exporter: dict[str, Any] = {'dynamo': False} if dynamo else {}
     with torch.no_grad():
         names = [f'output_{i}' for i in range(len(graph(images)))]
     with warnings.catch_warnings():
@@ -228,7 +230,7 @@ def export_candidate(candidate: Candidate, images: torch.Tensor, path: str) -> N
             input_names=['image'],
             output_names=names,
             opset_version=17,
-            **({'dynamo': False} if 'dynamo' in signature(torch.onnx.export).parameters else {}),
+            **exporter,
         )
     batch, channels, *size = images.shape
     description = {

@@ -131,10 +131,10 @@ def shape_for(
     Raises:
         InputError: if there are no such images, or if the files are for several tasks.
     """
-    tasks: dict[str, ExportedFile] = {}
+    tasks: dict[str, str] = {}
     sizes = {tuple(shape): '--shape'} if shape else {}
     for file in files:
-        tasks.setdefault(file.metadata['task'], file)
+        tasks.setdefault(file.metadata['task'], str(file.path))
         own = file.metadata['input']
         if own['size']:
             sizes.setdefault(tuple(own['size']), str(file.path))
@@ -143,21 +143,16 @@ def shape_for(
                 f'{file.path} takes {own["batch"]} image at a time: set --batch-sizes '
                 f'{own["batch"]}, or export it with --dynamic batch'
             )
-    for found, what in ((tasks, 'for'), (sizes, 'of the size')):
+    texts = {f'{height}x{width}': name for (height, width), name in sizes.items()}
+    for found, what in ((tasks, 'for'), (texts, 'of the size')):
         if len(found) > 1:
             (one, first), (other, second), *_ = found.items()
             raise InputError(
-                f'{_text(first)} is {what} {_text(one)} and {_text(second)} {what} {_text(other)}: '
-                'measure them one after the other'
+                f'{first} is {what} {one} and {second} {what} {other}: measure them one after the '
+                'other'
             )
     height, width = next(iter(sizes), (256, 256))
     return height, width
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, ExportedFile):
-        return str(value.path)
-    return 'x'.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 # What a process has open: see _open.
