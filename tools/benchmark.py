@@ -82,6 +82,8 @@ def check_options(cfg: 'Config', args: argparse.Namespace) -> None:
     """Refuse options that do not go together."""
     if args.whole and cfg.default_scope not in ('mmdet', 'mmseg'):
         raise InputError(f'--whole is for detectors and segmentors; {args.config} is neither')
+    if args.runs < 2:
+        raise InputError(f'--runs {args.runs}: the spread needs 2 calls or more')
     if args.exported and (args.backward or args.with_cp):
         raise InputError('exported files have no backward pass: leave out --backward and --with-cp')
     if args.metrics and not args.exported:

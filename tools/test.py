@@ -33,7 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument('--runtime', help='such as openvino for .onnx (default: by the suffix)')
     group.add_argument('--threads', type=int, help="of the runtime (default: the runtime's choice)")
     group.add_argument(
-        '--precision', help='of OpenVINO: f32 (default: bfloat16 where the processor has it)'
+        '--precision',
+        choices=('f32', 'bf16', 'f16'),
+        help='of OpenVINO (default: bf16 where the processor has it)',
     )
     return parser
 

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 
 _TYPES = {'f32': 'float32', 'bf16': 'bfloat16', 'f16': 'float16'}
@@ -25,7 +27,7 @@ class Tested:
             :func:`precision_of`.
         config: whose test set it was.
         metric: name of the metric by which the config chooses the best checkpoint.
-        metrics: all metrics by their names.
+        metrics: all metrics by their names; some have a list of numbers, one for each class.
     """
 
     file: str
@@ -34,15 +36,15 @@ class Tested:
     precision: str
     config: str
     metric: str
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
 
     @property
     def value(self) -> float:
         """The metric that counts."""
-        return self.metrics[self.metric]
+        return float(self.metrics[self.metric])
 
 
-def tested(cfg: Any, file: str, metrics: dict[str, float], session: Any = None) -> Tested:
+def tested(cfg: Any, file: str, metrics: dict[str, Any], session: Any = None) -> Tested:
     """Return what a test found.
 
     Args:
@@ -52,9 +54,10 @@ def tested(cfg: Any, file: str, metrics: dict[str, float], session: Any = None) 
         session: in which an exported file ran.
 
     Raises:
-        InputError: if there are no metrics.
+        InputError: if there is no metric that is one number.
     """
-    if not metrics:
+    numbers = [name for name, value in metrics.items() if np.ndim(value) == 0]
+    if not numbers:
         raise InputError('test_evaluator of the config returns no metric to write')
     hooks = cfg.get('default_hooks') or {}
     best = (hooks.get('checkpoint') or {}).get('save_best')
@@ -64,8 +67,8 @@ def tested(cfg: Any, file: str, metrics: dict[str, float], session: Any = None) 
         runtime=session.runtime if session else 'PyTorch',
         precision=precision_of(session) if session else 'float32',
         config=str(cfg.filename),
-        metric=best if best in metrics else next(iter(metrics)),
-        metrics={name: float(value) for name, value in metrics.items()},
+        metric=best if best in numbers else numbers[0],
+        metrics={name: np.asarray(value).tolist() for name, value in metrics.items()},
     )
 
 
@@ -98,7 +101,7 @@ def read_tested(paths: Sequence[str | Path]) -> list[Tested]:
     for path in paths:
         try:
             found.append(Tested(**json.loads(Path(path).read_text())))
-            float(found[-1].value)
+            found[-1].value  # noqa: B018
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise InputError(
                 f'{path} is not a file of tools/test.py --json ({type(error).__name__}: {error})'
@@ -145,7 +148,6 @@ def precision_of(session: Any) -> str:
 @cache
 def _openvinos_choice() -> str:
     """Return the type in which OpenVINO computes on this processor by default."""
-    import numpy as np
     import openvino
     from openvino import opset13
 

@@ -41,17 +41,26 @@ def open_session(
         which returns the outputs.
 
     Raises:
-        InputError: if the file cannot be read, or not by that runtime, or that is not there.
+        InputError: if the file cannot be read, or not by that runtime, or that is not there, or if
+            there is to be no thread, or a precision is asked of another runtime than OpenVINO.
 
     Example:
         >>> open_session('missing.pt2')
         Traceback (most recent call last):
         edgenext_mm.errors.InputError: missing.pt2 does not exist: write it by tools/export.py
     """
+    if threads is not None and threads < 1:
+        raise InputError(f'a runtime has 1 thread or more, not {threads}: set --threads')
     path = Path(path)
     own = _OF_PYTORCH.get(path.suffix.lower())
     if own is None:
-        return Session(path, runtime, threads, precision)
+        session: Any = Session(path, runtime, threads, precision)
+        if precision and session.runtime != 'openvino':
+            raise InputError(
+                f'{session.runtime} computes in the precision of the file: leave out the precision '
+                f'{precision} for {path}, or choose the runtime openvino'
+            )
+        return session
     if not path.exists():
         raise InputError(f'{path} does not exist: write it by tools/export.py')
     if runtime not in (None, own):
@@ -62,6 +71,6 @@ def open_session(
 
     if threads:
         torch.set_num_threads(threads)
-    session: Any = TorchSession(path)
+    session = TorchSession(path)
     session.runtime, session.precision = own, None
     return session

@@ -144,7 +144,9 @@ def same_scores(one, other):
         ('segmentation', (), 'is for detection, and the config is for segmentation'),
         ('detection', ('--tta',), '--tta is not for'),
         ('detection', ('--launcher', 'pytorch'), '--launcher is not for .*one process'),
-        ('detection', ('--runtime', 'litert'), r'no file for litert'),
+        ('detection', ('--runtime', 'litert'), 'no file for litert'),
+        ('detection', ('--threads', 0), '1 thread or more, not 0'),
+        ('detection', ('--precision', 'f32'), 'onnxruntime computes in the precision of the file'),
     ],
 )
 def test_refuses_before_the_loop(run_tool, files, task, options, message):
