@@ -2,6 +2,7 @@ PYTHON ?= python3
 DEMO := configs/detection/ssdlite_edgenext_xx_small_demo.py
 DEMO_SEG := configs/segmentation/deeplabv3_edgenext_xx_small_demo.py
 DEMO_CLS := configs/classification/edgenext_xx_small_demo.py
+EXPORT := work_dirs/demo_export
 
 # How the tests run: make test ARGS='tests/test_datasets -k image' WORKERS=4
 # A test file stays in one of the worker processes, so that its fixtures are built once; the order
@@ -9,7 +10,7 @@ DEMO_CLS := configs/classification/edgenext_xx_small_demo.py
 WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: demo demo-seg demo-cls test test-fast test-upstream fuzz lint
+.PHONY: demo demo-seg demo-cls demo-export test test-fast test-upstream fuzz lint
 
 demo: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -35,6 +36,24 @@ demo-cls: .venv/.installed
 		"$$(cat work_dirs/demo_cls/last_checkpoint)" \
 		--work-dir work_dirs/demo_cls --show-dir work_dirs/demo_cls/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo_cls --metrics accuracy/top1
+
+# The detector of `make demo` in ONNX files of float32 and INT8: their mAP beside that of the
+# checkpoint, and their time beside that of torchvision's detector.
+demo-export: .venv/.installed work_dirs/demo/last_checkpoint
+	rm -f $(EXPORT)/*.json
+	COCO_ROOT=data/demo .venv/bin/python tools/export.py $(DEMO) "$$(cat work_dirs/demo/last_checkpoint)" \
+		--out $(EXPORT)/float32.onnx
+	COCO_ROOT=data/demo .venv/bin/python tools/export.py $(DEMO) "$$(cat work_dirs/demo/last_checkpoint)" \
+		--int8 --out $(EXPORT)/int8.onnx
+	for file in "$$(cat work_dirs/demo/last_checkpoint)" $(EXPORT)/float32.onnx $(EXPORT)/int8.onnx; do \
+		COCO_ROOT=data/demo .venv/bin/python tools/test.py $(DEMO) "$$file" --work-dir $(EXPORT) \
+			--json "$(EXPORT)/$$(basename "$$file").json" || exit 1; \
+	done
+	.venv/bin/python tools/benchmark.py $(DEMO) --exported $(EXPORT)/float32.onnx $(EXPORT)/int8.onnx \
+		--metrics $(EXPORT)/*.json
+
+work_dirs/demo/last_checkpoint:
+	@echo 'error: there is no $@: run make demo first' >&2; exit 1
 
 # Workers that share the cores have one OpenMP thread each, unless the environment says otherwise.
 test test-fast test-upstream fuzz: export OMP_NUM_THREADS ?= 1

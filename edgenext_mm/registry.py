@@ -15,11 +15,12 @@ import mmengine.registry as mmengine_registry
 from mmengine.registry import Registry
 
 
-def _child(name: str, parent: Registry, location: str) -> Registry:
-    return Registry(name, parent=parent, scope='edgenext_mm', locations=[f'edgenext_mm.{location}'])
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    modules = [f'edgenext_mm.{location}' for location in locations]
+    return Registry(name, parent=parent, scope='edgenext_mm', locations=modules)
 
 
-MODELS = _child('model', mmengine_registry.MODELS, 'models')
+MODELS = _child('model', mmengine_registry.MODELS, 'models', 'export.model')
 TASK_UTILS = _child('task util', mmengine_registry.TASK_UTILS, 'models')
 DATASETS = _child('dataset', mmengine_registry.DATASETS, 'datasets')
 HOOKS = _child('hook', mmengine_registry.HOOKS, 'engine')

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint of a detector, segmentor or classifier."""
+"""Evaluate a checkpoint, or an exported file, of a detector, segmentor or classifier."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = runner_parser(__doc__)
     parser.add_argument(
         'checkpoint',
-        help='checkpoint file, or for classifiers a short name such as edgenext://small',
+        metavar='FILE',
+        help='checkpoint, or for classifiers a short name such as edgenext://small; or a file of '
+        'tools/export.py, which reads and prepares the images itself',
     )
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions to this file')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
@@ -24,6 +26,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds each window stays')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--json', metavar='FILE', help='write the metrics to this file, for tools/benchmark.py'
+    )
+    group = parser.add_argument_group('exported files')
+    group.add_argument('--runtime', help='such as openvino for .onnx (default: by the suffix)')
+    group.add_argument('--threads', type=int, help="of the runtime (default: the runtime's choice)")
+    group.add_argument(
+        '--precision',
+        choices=('f32', 'bf16', 'f16'),
+        help='of OpenVINO (default: bf16 where the processor has it)',
+    )
     return parser
 
 
@@ -40,14 +53,41 @@ def show_predictions(cfg: 'Config', args: argparse.Namespace) -> None:
         hook.update(enable=True, interval=1, out_dir=args.show_dir)
 
 
+def put_file_in_place(cfg: 'Config', args: argparse.Namespace) -> None:
+    """Have an exported file tested in the place of the model."""
+    from edgenext_mm.export.model import put_in_place
+
+    for option, reason in (
+        (
+            'tta',
+            'test-time augmentation is in the pipeline of the config, and the file has its own',
+        ),
+        ('launcher', 'it is tested in one process; --threads says how many threads that has'),
+    ):
+        if getattr(args, option) not in (False, 'none'):
+            raise InputError(f'--{option} is not for {args.checkpoint}, an exported file: {reason}')
+    put_in_place(cfg, args.checkpoint, args.runtime, args.threads, args.precision)
+
+
 def main() -> None:
     args = parse_args(make_parser(), trains=True)
 
     from mmengine.config import ConfigDict
     from mmengine.registry import METRICS, RUNNERS
 
+    from edgenext_mm.analysis.metrics import tested, write_tested
+    from edgenext_mm.datasets.checks import leaves
+    from edgenext_mm.export.files import is_exported
+
     cfg = load_runner_config(args)
-    cfg.load_from = check_checkpoint(args.checkpoint, cfg)
+    exported = is_exported(args.checkpoint)
+    if exported:
+        put_file_in_place(cfg, args)
+    else:
+        for option in ('runtime', 'threads', 'precision'):
+            if getattr(args, option) is not None:
+                raise InputError(f'--{option} is for exported files, not for {args.checkpoint}')
+        cfg.load_from = check_checkpoint(args.checkpoint, cfg)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out} is not the name of a .pkl file')
     if args.show or args.show_dir:
@@ -58,11 +98,17 @@ def main() -> None:
         cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     runner = RUNNERS.build(cfg)
+    if exported:
+        for dataset in leaves(runner.test_dataloader.dataset):
+            runner.model.check_classes(getattr(dataset, 'metainfo', {}).get('classes'))
     if args.out:
         # mmdet's own dump encodes masks; other libraries take mmengine's.
         dump = METRICS.get(f'{cfg.default_scope}.DumpDetResults') or METRICS.get('DumpResults')
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
-    runner.test()
+    metrics = runner.test()
+    if args.json:
+        session = runner.model.predictor.session if exported else None
+        write_tested(args.json, tested(cfg, args.checkpoint, metrics, session))
 
 
 if __name__ == '__main__':

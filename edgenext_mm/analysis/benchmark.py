@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -17,12 +19,15 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from .candidates import Candidate, build_candidates
+from .candidates import Candidate, build_candidates, export_candidate
 from .complexity import count_complexity
+from .exported import ExportedFile
+from .metrics import Tested
 
 WARMUP = 3
-# Seconds between the calls of two processes, until OpenMP's threads of the first are asleep.
-PAUSE = 0.02
+# Seconds between the calls of two processes, until the threads of the first are asleep: OpenMP's,
+# and those of ONNX Runtime, which look for work for a tenth of a second.
+PAUSE, LONG_PAUSE = 0.02, 0.2
 
 
 @dataclass
@@ -36,6 +41,7 @@ class Result:
         multiply_adds: their number, for one image.
         seconds: of each call.
         memory: the most bytes that were allocated at a time in a call, weights not counted.
+        file: of exported files, the file.
 
     Example:
         >>> from edgenext_mm.analysis.benchmark import Result
@@ -52,6 +58,7 @@ class Result:
     multiply_adds: int = 0
     seconds: list[float] = field(default_factory=list)
     memory: int = 0
+    file: ExportedFile | None = None
 
     @property
     def median(self) -> float:
@@ -74,13 +81,14 @@ def benchmark(
     runs: int = 20,
     backward: bool = False,
     against: Path | None = None,
+    exported: Sequence[ExportedFile] = (),
     **options: Any,
 ) -> tuple[list[Result], dict[str, float]]:
     """Call models in turn, in shuffled order, and note how long each call takes.
 
     The models are built in a process of their own. Those of another checkout of this package are in
-    a second one, so that each has its own package, threads and memory. Only one of the two works at
-    a time.
+    a second one, so that each has its own package, threads and memory, and each exported file is in
+    one more. Only one of them works at a time.
 
     Args:
         cfg: config of the model.
@@ -91,34 +99,73 @@ def benchmark(
         runs: calls of each model that count, after three that do not.
         backward: go back to the parameters' gradients as well.
         against: folder of another checkout, whose models are measured as well.
+        exported: files to measure as well, and beside them the peers, exported by
+            torch.onnx.export, in the runtimes of ONNX files that these files are in.
         **options: see :func:`~.candidates.build_candidates`. Peers are built once.
 
     Returns:
         A result for each model, and the speed of matrix products, see :func:`measure_peaks`.
     """
     with ExitStack() as stack:
-        turns: list[tuple[ProcessPoolExecutor, int, Result]] = []
+        channels = cfg.model.backbone.get('in_channels', 3)
+        images = (batch_size, channels, *shape)
+        built: list[tuple[ProcessPoolExecutor, int, Result]] = []
         for checkout in (None,) if against is None else (None, against):
             worker = stack.enter_context(
                 ProcessPoolExecutor(1, get_context('spawn'), _start, (prepare, checkout))
             )
-            channels = cfg.model.backbone.get('in_channels', 3)
-            images = (batch_size, channels, *shape)
             options['peers'] = () if checkout else options.get('peers', ())
-            built = worker.submit(_build, cfg, images, threads, backward, checkout, options)
-            turns += [(worker, index, result) for index, result in enumerate(built.result())]
-        for worker, index, _ in turns:
+            models = worker.submit(_build, cfg, images, threads, backward, checkout, options)
+            built += [(worker, index, result) for index, result in enumerate(models.result())]
+        files = [(Result(file.path.name, file=file), file) for file in exported]
+        if exported:
+            folder = stack.enter_context(TemporaryDirectory())
+            files += _open_peers(built, exported, folder, threads, stack)
+        turns: list[tuple[Result, Callable[[], float]]] = [
+            *((result, partial(_submit, worker, _call, index)) for worker, index, result in built),
+            *((result, file.seconds) for result, file in files),
+        ]
+        for _, file in files:
+            file.set_images(images)
+        for _, call in turns:
             for _ in range(WARMUP):
-                worker.submit(_call, index).result()
-        order = random.Random(0)
+                call()
+        order, pause = random.Random(0), LONG_PAUSE if files else PAUSE if against else 0
         for _ in range(runs):
-            for worker, index, result in order.sample(turns, len(turns)):
-                time.sleep(PAUSE if against else 0)
-                result.seconds.append(worker.submit(_call, index).result())
-        for worker, index, result in turns:
-            numbers = worker.submit(_inspect, index).result()
-            result.memory, result.parameters, result.multiply_adds = numbers
-        return [result for _, _, result in turns], turns[0][0].submit(measure_peaks).result()
+            for result, call in order.sample(turns, len(turns)):
+                time.sleep(pause)
+                result.seconds.append(call())
+        for worker, index, result in built:
+            result.memory, result.parameters, result.multiply_adds = _submit(
+                worker, _inspect, index
+            )
+        return [result for result, _ in turns], _submit(built[0][0], measure_peaks)
+
+
+def _submit(worker: ProcessPoolExecutor, function: Callable, *args: Any) -> Any:
+    return worker.submit(function, *args).result()
+
+
+def _open_peers(
+    built: Sequence[tuple[ProcessPoolExecutor, int, Result]],
+    exported: Sequence[ExportedFile],
+    folder: str,
+    threads: int,
+    stack: ExitStack,
+) -> list[tuple[Result, ExportedFile]]:
+    """Export the peers among the models, and open them in the runtimes of other files."""
+    settings = dict.fromkeys(
+        file.setting for file in exported if file.runtime in ('onnxruntime', 'openvino')
+    )
+    peers = []
+    for worker, index, result in built if settings else ():
+        if result.rival and not result.rival.startswith('compiled'):
+            path = f'{folder}/{result.name}.onnx'
+            _submit(worker, _export, index, path)
+            for runtime, asked in settings:
+                file = stack.enter_context(ExportedFile(path, threads, runtime, asked))
+                peers.append((Result(result.name, result.rival, file=file), file))
+    return peers
 
 
 # What a process measures: see _build.
@@ -157,6 +204,10 @@ def _build(
 
 def _call(index: int) -> float:
     return _candidates[index].seconds(_images, _backward)
+
+
+def _export(index: int, path: str) -> None:
+    export_candidate(_candidates[index], _images, path)
 
 
 def _inspect(index: int) -> tuple[int, int, int]:
@@ -246,3 +297,64 @@ def table(results: Sequence[Result], peak: float, batch_size: int, backward: boo
         ]
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
+
+
+def exported_table(
+    results: Sequence[Result], batch_size: int, threads: int, tests: Sequence[Tested] = ()
+) -> str:
+    """Return a table in Markdown of exported files and the models that were measured with them.
+
+    Args:
+        results: a row each. Ratios are to the peer in the same runtime, with the same precision
+            asked for, and to the peer in PyTorch.
+        batch_size: as in :func:`benchmark`.
+        threads: as in :func:`benchmark`.
+        tests: of the files, whose metrics are in the rows of the same file, runtime and precision.
+            Others are named below the table.
+    """
+    rivals = {_setting(result): result.median for result in results if result.rival}
+    peer = next((result.rival for result in results if result.rival), '')
+    peer = 'timm' if peer == 'EdgeNeXt' else peer
+    metrics = [*dict.fromkeys(test.metric for test in tests)]
+    header = ['model', 'runtime', 'threads', 'precision', 'size (MiB)', 'ms', 'spread (%)']
+    header += ['images/s', *metrics]
+    if peer:
+        header += [f'over {peer}, same runtime', f'over {peer} in PyTorch']
+    lines = [f'| {" | ".join(header)} |', '|---' * len(header) + '|']
+    others = [*tests]
+    for result in results:
+        file = result.file
+        test = file.test_among(tests) if file else None
+        others = [other for other in others if other is not test]
+        cells = [
+            result.name,
+            file.runtime if file else 'PyTorch',
+            str(threads),
+            file.precision if file else 'float32',
+            f'{(file.bytes if file else 4 * result.parameters) / 2**20:.1f}',
+            f'{result.median * 1e3:.1f}',
+            f'{result.spread * 100:.0f}',
+            f'{batch_size / result.median:.1f}',
+            *(f'{test.value:.4g}' if test and test.metric == name else '' for name in metrics),
+        ]
+        if peer:
+            for setting in (_setting(result), _PYTORCH):
+                over = rivals.get(setting)
+                cells.append(f'{result.median / over:.2f}' if over else '')
+        lines.append(f'| {" | ".join(cells)} |')
+    lines += [
+        f'\n{other.metric} of {Path(other.file).name} in {other.runtime}, {other.precision}: '
+        f'{other.value:.4g}'
+        for other in others
+    ]
+    return '\n'.join(lines)
+
+
+_PYTORCH = 'PyTorch', None
+
+
+def _setting(result: Result) -> tuple[str, str | None]:
+    """Return in which runtime a model was measured, and how."""
+    if result.file:
+        return result.file.setting
+    return ('PyTorch', 'compiled') if result.name.endswith(', compiled') else _PYTORCH

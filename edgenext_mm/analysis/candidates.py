@@ -1,10 +1,12 @@
 """The models that a benchmark measures: those of a config, and what one would take instead."""
 
 import copy
+import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -12,8 +14,6 @@ import torch.nn as nn
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch.profiler import ProfilerActivity, profile
-
-from ..errors import InputError
 
 
 @dataclass
@@ -90,7 +90,8 @@ def build_candidates(
     Args:
         cfg: the config, whose default scope is set. Initial weights of the backbone are not loaded.
         images: the input, for which the compiled forms are compiled.
-        whole: the whole model, beside torchvision's with MobileNetV3.
+        whole: the whole model, a detector or segmentor beside torchvision's with MobileNetV3, and a
+            classifier beside timm's.
         forms: 'eager', 'deploy' and 'compiled', the deploy form in torch.compile with the weights
             as constants. Peers are then compiled too.
         backward: training mode, and no form but the eager one.
@@ -98,9 +99,6 @@ def build_candidates(
         peers: 'timm', 'mmpretrain' and 'mobilevit', as far as they have the arch. With ``whole``,
             any of them stands for torchvision's model. Those that are for three channels only are
             left out, with a warning, for images of other channels.
-
-    Raises:
-        InputError: if ``whole`` is for a config that is neither a detector's nor a segmentor's.
     """
     # Not at the top of the module: a benchmark has the package of another checkout here.
     from ..deploy import switch_to_deploy
@@ -139,12 +137,10 @@ def _build_ours(cfg: Config, whole: bool) -> nn.Module:
 
 
 def _build_peers(cfg: Config, whole: bool, peers: Sequence[str]) -> list[Candidate]:
-    if whole and cfg.default_scope not in ('mmdet', 'mmseg'):
-        raise InputError(f'--whole is for detectors and segmentors; {cfg.filename} is neither')
     if not peers:
         return []
     channels = cfg.model.backbone.get('in_channels', 3)
-    if whole:
+    if whole and cfg.default_scope in ('mmdet', 'mmseg'):
         if channels != 3:
             warnings.warn(
                 f"torchvision's model is for images of 3 channels, not {channels}, and left out",
@@ -155,18 +151,32 @@ def _build_peers(cfg: Config, whole: bool, peers: Sequence[str]) -> list[Candida
         from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large as deeplabv3
 
         if cfg.default_scope == 'mmdet':
-            detector = ssdlite(weights=None, weights_backbone=None)
+            classes = cfg.model.bbox_head.num_classes
+            # COCO's 80 classes have ids up to 90, which torchvision's model predicts as they are.
+            classes = 91 if classes == 80 else classes + 1
+            detector = ssdlite(weights=None, weights_backbone=None, num_classes=classes)
             maps = nn.Sequential(detector.backbone, _Heads(detector.head))
             return [Candidate('ssdlite320_mobilenet_v3_large', maps, maps, 'torchvision')]
-        segmentor = deeplabv3(weights=None, weights_backbone=None, num_classes=21)
+        classes = cfg.model.decode_head.num_classes
+        segmentor = deeplabv3(weights=None, weights_backbone=None, num_classes=classes)
         return [Candidate('deeplabv3_mobilenet_v3_large', segmentor, segmentor, 'torchvision')]
     import timm
     from mmpretrain.models import EdgeNeXt
 
     arch = cfg.model.backbone.arch
+    arch = arch if isinstance(arch, str) else ''  # one of the user's own
     candidates: list[Candidate] = []
-    if 'timm' in peers and f'edgenext_{arch}' in timm.list_models('edgenext*'):
-        model: Any = timm.create_model(f'edgenext_{arch}', num_classes=0, in_chans=channels)
+    has_arch = 'timm' in peers and f'edgenext_{arch}' in timm.list_models('edgenext*')
+    if whole:  # a classifier
+        if has_arch:
+            classes = cfg.model.head.num_classes
+            model: Any = timm.create_model(
+                f'edgenext_{arch}', num_classes=classes, in_chans=channels
+            )
+            candidates.append(Candidate('timm', model, model, 'EdgeNeXt'))
+        return candidates
+    if has_arch:
+        model = timm.create_model(f'edgenext_{arch}', num_classes=0, in_chans=channels)
         candidates.append(Candidate('timm', model, model.forward_features, 'EdgeNeXt'))
     if 'mmpretrain' in peers and arch.replace('_', '') in EdgeNeXt.arch_settings:
         model = EdgeNeXt(arch.replace('_', ''), in_channels=channels)
@@ -192,6 +202,55 @@ def _compiled(candidate: Candidate, images: torch.Tensor) -> Candidate:
         function(images)
     rival = candidate.rival and f'compiled {candidate.rival}'
     return Candidate(f'{candidate.name}, compiled', candidate.model, function, rival)
+
+
+def export_candidate(candidate: Candidate, images: torch.Tensor, path: str) -> None:
+    """Write a model by torch.onnx.export, and what a runtime has to know of it.
+
+    Args:
+        candidate: the model.
+        images: (N, C, H, W), the input for which it is exported.
+        path: the file.
+    """
+    import onnx
+
+    from ..export.formats.onnx import KEY
+
+    graph = _Graph(candidate).eval()
+    dynamo = 'dynamo' in signature(torch.onnx.export).parameters  # not before PyTorch 2.5
+    exporter: dict[str, Any] = {'dynamo': False} if dynamo else {}
+    with torch.no_grad():
+        names = [f'output_{i}' for i in range(len(graph(images)))]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of the tracer
+        torch.onnx.export(
+            graph,
+            (images,),
+            path,
+            input_names=['image'],
+            output_names=names,
+            opset_version=17,
+            **exporter,
+        )
+    batch, channels, *size = images.shape
+    description = {
+        'task': 'peer',
+        'input': {'batch': batch, 'channels': channels, 'size': size},
+        'output': {'form': 'raw', 'names': names},
+        'precision': 'float32',
+    }
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {KEY: json.dumps(description)})
+    onnx.save(model, path)
+
+
+class _Graph(nn.Module):
+    def __init__(self, candidate: Candidate) -> None:
+        super().__init__()
+        self.model, self.function = candidate.model, candidate.function
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(_tensors(self.function(images)))
 
 
 def _tensors(outputs: Any) -> Iterator[torch.Tensor]:

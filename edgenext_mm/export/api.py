@@ -142,9 +142,9 @@ def export(
 
 def verify(path: Path, exported: Exported, images: Sequence[str], exact: bool) -> str:
     """Run a file and PyTorch on images, and compare their outputs; see :func:`export`."""
-    from .sessions import open_session
+    from .files import open_session
 
-    session = open_session(path, precision='f32')
+    session = open_session(path, precision='f32' if path.suffix == '.xml' else None)
     off = []
     for image in images:
         inputs = exported.feed(image)

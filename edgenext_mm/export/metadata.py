@@ -33,7 +33,7 @@ _KEYS = {
     'CenterCrop': ('crop_size',),
     'Pad': ('size_divisor',),
 }
-_DEFAULTS = {
+_DEFAULTS: dict[str, dict[str, Any]] = {
     'Resize': dict(keep_ratio=False, interpolation='bilinear', backend='cv2'),
     'ResizeEdge': dict(edge='short', interpolation='bilinear', backend='cv2'),
 }

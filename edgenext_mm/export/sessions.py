@@ -10,7 +10,6 @@ import torch
 import torchvision  # noqa: F401  for the operation nms in files
 
 from ..errors import InputError
-from ..runtime.sessions import Session
 from .options import FORMATS, METADATA_FILE
 
 
@@ -18,16 +17,22 @@ class TorchSession:
     """A file of TorchScript, torch.export or ExecuTorch.
 
     It has what :class:`edgenext_mm.runtime.sessions.Session` has, for
-    :class:`edgenext_mm.runtime.Predictor`; see :func:`open_session`.
+    :class:`edgenext_mm.runtime.Predictor`; see :func:`~.files.open_session`.
+
+    Args:
+        path: the file.
+        runtime: how tables call what runs it.
 
     Attributes:
         metadata: what the file says about itself.
+        runtime: as above.
+        precision: that was asked for, which is none.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise InputError(f'{path} does not exist: write it by tools/export.py')
-        self.path = path
+    precision = None
+
+    def __init__(self, path: Path, runtime: str) -> None:
+        self.path, self.runtime = path, runtime
         try:
             self._run, description = _LOADERS[path.suffix](str(path))
         except ImportError as error:
@@ -86,30 +91,3 @@ _LOADERS = {
     FORMATS['exported_program'].suffix: _exported_program,
     FORMATS['executorch'].suffix: _executorch,
 }
-
-
-def open_session(
-    path: str | Path,
-    runtime: str | None = None,
-    threads: int | None = None,
-    precision: str | None = None,
-) -> Session | TorchSession:
-    """Load an exported file of any format that runs here.
-
-    Args:
-        path: the file, or the folder of ncnn.
-        runtime: see :class:`edgenext_mm.runtime.Predictor`; none for files that PyTorch runs.
-        threads: as above. Files of PyTorch have those of PyTorch.
-        precision: as above.
-
-    Raises:
-        InputError: if the file is broken, foreign, or runs on other machines alone.
-    """
-    path = Path(path)
-    if path.suffix == FORMATS['coreml'].suffix:
-        raise InputError(f'{path} runs on macOS and iOS alone: export to another format to test it')
-    if path.suffix in _LOADERS:
-        if runtime is not None:
-            raise InputError(f'{path} is run by PyTorch, not by {runtime}')
-        return TorchSession(path)
-    return Session(path, runtime, threads, precision)
