@@ -1,27 +1,33 @@
 """Runs of small networks in processes that can be killed at any moment."""
 
+import gc
 import os
 import signal
+import sys
 import time
 import traceback
 from pathlib import Path
+from threading import Timer
 
 import torch
 from conftest import data_roots
-from mmengine.registry import DefaultScope
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.utils import ManagerMixin
 from small_networks import config_of
 
 from edgenext_mm.analysis.logs import read_scalars
+from edgenext_mm.errors import exit_on_input_error
 
 SIDE = 64
-EPOCHS = 3
+EPOCHS, ITERATIONS = 3, 12
 #: What two runs have in common if one of them is the other with interruptions.
 EXACT = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
 
 
 def small_run(task, data, work_dir, num_workers=0, **settings):
-    """Return the config of a run of 24 iterations that draws random numbers wherever it can."""
+    """Return the config of a run of 12 iterations or so that draws random numbers wherever it can."""
     cfg = config_of(task)
     cfg.work_dir = str(work_dir)
     cfg.randomness = dict(seed=5)
@@ -34,14 +40,14 @@ def small_run(task, data, work_dir, num_workers=0, **settings):
                 step['crop_size'] = (SIDE, SIDE)
     if task == 'segmentation':
         cfg.model.data_preprocessor.size = (SIDE, SIDE)
-        cfg.train_cfg.update(max_iters=8 * EPOCHS, val_interval=8)
-        cfg.default_hooks.checkpoint.interval = 6
+        cfg.train_cfg.update(max_iters=ITERATIONS, val_interval=4)
+        cfg.default_hooks.checkpoint.interval = 3
         cfg.param_scheduler[0].end = 10
     else:
         cfg.train_cfg.update(max_epochs=EPOCHS, val_interval=1)
     jitter = dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4)
     cfg.train_dataloader.dataset.pipeline.insert(-1, jitter)
-    cfg.train_dataloader.batch_size = 16 if task == 'classification' else 4
+    cfg.train_dataloader.batch_size = 32 if task == 'classification' else 8
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         roots = data_roots(data)
         names = dict(detection='COCO_ROOT', segmentation='VOC_ROOT', classification='IMAGENET_ROOT')
@@ -49,7 +55,6 @@ def small_run(task, data, work_dir, num_workers=0, **settings):
         loader.num_workers = num_workers
         loader.persistent_workers = num_workers > 0
     cfg.default_hooks.logger.interval = 1
-    cfg.log_level = 'WARNING'
     cfg.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
     cfg.merge_from_dict(settings)
     return cfg
@@ -63,22 +68,27 @@ def start(cfg, resume=False, hook=None):
         resume: whether to resume.
         hook: another hook of the run.
     """
+    # The log tells it from a run of the same second.
+    cfg = cfg.copy()
+    cfg.experiment_name = f'{time.time_ns()}'
     process = os.fork()
     if process:
         return process
     status = 1
     try:
         os.setpgid(0, 0)
+        gc.freeze()  # or mmengine's collections go through all that pytest has, in seconds
         folder = Path(cfg.work_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        output = os.open(folder / 'output.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        train(cfg, resume, hook)
+        sys.stdout = sys.stderr = open(folder / 'output.txt', 'a', buffering=1)  # noqa: SIM115
+        with exit_on_input_error():
+            train(cfg, resume, hook)
         status = 0
     except SystemExit as error:
         status = error.code
+        if isinstance(status, str):
+            print(status, flush=True)
+            status = 1
     except BaseException:
         traceback.print_exc()
     finally:
@@ -87,8 +97,6 @@ def start(cfg, resume=False, hook=None):
 
 def train(cfg, resume=False, hook=None):
     """Run it in this process."""
-    from mmengine.registry import RUNNERS
-
     cfg = cfg.copy()
     cfg.resume = resume
     managed = [ManagerMixin]
@@ -96,10 +104,9 @@ def train(cfg, resume=False, hook=None):
         cls._instance_dict.clear()
         managed += cls.__subclasses__()
     DefaultScope._instance_dict.clear()
-    cfg.experiment_name = f'{time.time_ns()}'
     runner = RUNNERS.build(cfg)
     if hook:
-        runner.register_hook(hook, 'LOWEST')
+        runner.register_hook(hook, 'HIGHEST')
     runner.train()
     return runner
 
@@ -150,3 +157,35 @@ def assert_same(got, expected, name=''):
         assert torch.equal(got, expected), name
     else:
         assert got == expected, name
+
+
+class KillAt(Hook):
+    """Kills the process a moment after an iteration has begun, or while it writes a checkpoint.
+
+    Args:
+        iteration: at which to do it.
+        seconds: after the iteration has begun; None for in the middle of the next checkpoint.
+    """
+
+    def __init__(self, iteration, seconds):
+        self.iteration = iteration
+        self.seconds = seconds
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter != self.iteration:
+            return
+        if self.seconds is not None:
+            Timer(self.seconds, kill).start()
+            return
+
+        def half(backend, obj, filepath):
+            with open(filepath, 'wb') as file:
+                file.write(obj[: len(obj) // 2])
+            if '.pth' in str(filepath):
+                kill()
+
+        LocalBackend.put = half
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)

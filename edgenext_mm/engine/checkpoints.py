@@ -72,6 +72,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             )
         self.minutes = minutes
         self.request = StopRequest()
+        self.saved: str | None = None
         self.saved_iter: int | None = None
         folder = str(self.out_dir or '')
         if self.backend_args is None and self.file_client_args is None and '://' not in folder:
@@ -133,9 +134,10 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def after_train(self, runner: Runner) -> None:
         """Take the interim checkpoints away, and publish."""
-        if is_main_process() and self.last_ckpt is not None and self._interims():
+        if is_main_process():
             for path in self._interims():
-                self.file_backend.remove(path)
+                if path != self.saved:
+                    self.file_backend.remove(path)
         super().after_train(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -261,6 +263,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             if is_main_process():
                 path = self.file_backend.join_path(self.out_dir, name)
                 AtomicLocalBackend().put_text(path, osp.join(runner.work_dir, _LAST))
+                self.saved = path
         self.saved_iter, self.saved_at = meta['iter'], time.monotonic()
 
     def _remove(self, path: str) -> None:
