@@ -1,7 +1,8 @@
 """Training loops whose length follows the data, and which can be stopped and resumed anywhere."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 from mmengine.dist import get_rank, get_world_size
@@ -307,17 +308,18 @@ class IterBasedTrainLoop(ResumableLoop, MMEngineIterBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self._decide_current_val_interval()
         self._validate_if_due()  # what a run that was stopped had left to do
-        self.dataloader_iterator = self._batches()
-        while self._iter < self._max_iters and not self.stop_training:
-            self.runner.model.train()
-            self.run_iter(next(self.dataloader_iterator))
-            self._decide_current_val_interval()
-            self._validate_if_due()
+        # Closed with the loop, and its workers with it.
+        with closing(self._batches()) as self.dataloader_iterator:
+            while self._iter < self._max_iters and not self.stop_training:
+                self.runner.model.train()
+                self.run_iter(next(self.dataloader_iterator))
+                self._decide_current_val_interval()
+                self._validate_if_due()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self) -> Generator[Any, None, None]:
         while True:
             for _, batch in self._rest_of_pass():
                 yield batch

@@ -112,12 +112,12 @@ class SignalAt(KillAt):
     ('task', 'num_workers', 'hook', 'name'),
     [
         ('detection', 2, SignalAt(5, signal.SIGTERM), 'interim_iter_6.pth'),
-        ('segmentation', 2, SignalAt(3, signal.SIGINT), 'interim_iter_6.pth'),
+        ('segmentation', 2, SignalAt(7, signal.SIGINT), 'interim_iter_8.pth'),
         ('segmentation', 0, SignalAt(0, signal.SIGTERM, True), 'interim_iter_4.pth'),
     ],
 )
 def test_signal(whole, tmp_path, task, num_workers, hook, name):
-    """The step is made, saved, and the status says that the run can go on."""
+    """The step is made, or a validation left, and the status says that the run can go on."""
     expected = whole(task, 'accumulated')
     cfg = expected.copy()
     cfg.work_dir = str(tmp_path)
