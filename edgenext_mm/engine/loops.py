@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import InputError, Interrupted
 from ..registry import LOOPS
+from .faults import naming_memory
 from .randomness import seed_iteration
 from .samplers import PlacedBatches
 from .signals import Workers
@@ -150,10 +151,15 @@ class ResumableLoop(BaseLoop):
             )
 
     def run_iter(self, *args: Any) -> None:
-        """Make one iteration, with random numbers of its own."""
+        """Make one iteration, with random numbers of its own.
+
+        Raises:
+            InputError: if the memory is too small for the batch.
+        """
         seed_iteration(self.runner.seed, self._iter, get_rank())
         self._is_validated = False
-        super().run_iter(*args)
+        with naming_memory(args):
+            super().run_iter(*args)
 
     def _validate_if_due(self) -> None:
         if self.runner.val_loop is None or self._is_validated or not self._is_due():

@@ -1,7 +1,6 @@
 """The Runner."""
 
 import copy
-import errno
 import logging
 import warnings
 from collections.abc import Iterator
@@ -22,19 +21,19 @@ from torch.utils.data import DataLoader
 from ..errors import InputError
 from ..registry import RUNNERS
 from .checkpoints import CheckpointHook, newest_whole
+from .faults import TIMEOUT, naming_faults
 from .lock import lock_folder
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
 from .record import write_record
 
 #: Settings of a DataLoader that PyTorch allows with workers alone.
-_OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context')
+_OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
 #: What takes the place of mmengine's own, for runs that can be resumed anywhere.
 _RESUMABLE: dict[Any, Any] = {
     MMEngineEpochBasedTrainLoop: EpochBasedTrainLoop,
     MMEngineIterBasedTrainLoop: IterBasedTrainLoop,
     MMEngineCheckpointHook: CheckpointHook,
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_DETERMINISTIC = 'does not have a deterministic implementation'
 
 
@@ -68,16 +67,39 @@ class Runner(MMEngineRunner):
         """Train, and return the model.
 
         Raises:
-            InputError: if another run trains in the work directory, or if the disk is full.
+            InputError: if another run trains in the work directory, if the disk is full, or if
+                data do not come.
             Interrupted: if the run was asked to stop, and has saved a checkpoint.
         """
-        with lock_folder(self.work_dir), self._naming_full_disk(), self._naming_operators():
+        with (
+            lock_folder(self.work_dir),
+            naming_faults(self.work_dir, training=True),
+            self._naming_operators(),
+        ):
             super().dump_config()
             write_record(self)
             try:
                 return super().train()
             finally:
                 self.call_hook('end_train')
+
+    def val(self) -> dict:
+        """Validate, and return the metrics.
+
+        Raises:
+            InputError: if data do not come.
+        """
+        with naming_faults(self.work_dir):
+            return super().val()
+
+    def test(self) -> dict:
+        """Test, and return the metrics.
+
+        Raises:
+            InputError: if data do not come.
+        """
+        with naming_faults(self.work_dir):
+            return super().test()
 
     def dump_config(self) -> None:
         """Leave it to the training: a test would write over the config of the run it tests.
@@ -185,18 +207,6 @@ class Runner(MMEngineRunner):
         return checkpoint
 
     @contextmanager
-    def _naming_full_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise InputError(
-                f'{self.work_dir} cannot be written to ({error}): make room there, and go on with '
-                '--resume'
-            ) from error
-
-    @contextmanager
     def _naming_operators(self) -> Iterator[None]:
         """Log the operators that are not deterministic, once each, if they should be."""
         if not self.deterministic:
@@ -225,17 +235,20 @@ class Runner(MMEngineRunner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a dataloader as mmengine does.
+        """Build a dataloader as mmengine does, whose workers have 10 minutes for a batch.
 
         Args:
             dataloader: a dataloader, which is returned, or the config of one.
             seed: of the sampler and of the workers. Defaults to None.
             diff_rank_seed: whether the samplers of processes differ. Defaults to False.
         """
-        if isinstance(dataloader, dict) and not dataloader.get('num_workers', 0):
+        if isinstance(dataloader, dict):
             dataloader = copy.copy(dataloader)
-            for name in _OF_WORKERS:
-                dataloader.pop(name, None)
+            if dataloader.get('num_workers', 0):
+                dataloader.setdefault('timeout', TIMEOUT)
+            else:
+                for name in _OF_WORKERS:
+                    dataloader.pop(name, None)
         return MMEngineRunner.build_dataloader(dataloader, seed, diff_rank_seed)
 
 
