@@ -10,7 +10,7 @@ EXPORT := work_dirs/demo_export
 WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: demo demo-seg demo-cls demo-export test test-fast test-upstream fuzz lint
+.PHONY: demo demo-seg demo-cls demo-export test test-all test-fast test-upstream fuzz lint
 
 demo: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -56,10 +56,14 @@ work_dirs/demo/last_checkpoint:
 	@echo 'error: there is no $@: run make demo first' >&2; exit 1
 
 # Workers that share the cores have one OpenMP thread each, unless the environment says otherwise.
-test test-fast test-upstream fuzz: export OMP_NUM_THREADS ?= 1
+test test-all test-fast test-upstream fuzz: export OMP_NUM_THREADS ?= 1
 
 test: .venv/.installed
 	.venv/bin/python $(PYTEST)
+
+# And those that take minutes, such as runs that are killed again and again.
+test-all: .venv/.installed
+	.venv/bin/python $(PYTEST) -m ''
 
 # Without the tests marked slow, for the daily loop.
 test-fast: .venv/.installed

@@ -15,6 +15,24 @@ class InputError(ValueError):
     """
 
 
+class Interrupted(SystemExit):
+    """A run that has been asked to stop has saved a checkpoint and stops.
+
+    Its exit status is 75, of which sysexits.h says: a temporary failure, try again. That is, with
+    ``--resume``.
+
+    Example:
+        >>> raise Interrupted
+        Traceback (most recent call last):
+        edgenext_mm.errors.Interrupted: 75
+    """
+
+    STATUS = 75
+
+    def __init__(self) -> None:
+        super().__init__(self.STATUS)
+
+
 @contextmanager
 def exit_on_input_error() -> Iterator[None]:
     """Turn an InputError into one message on the standard error stream and exit status 1.

@@ -1,6 +1,7 @@
 """Train a detector, segmentor or classifier from a config."""
 
 import argparse
+import os
 
 from edgenext_mm.cli import check_file, load_runner_config, parse_args, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
@@ -26,11 +27,20 @@ def make_parser() -> argparse.ArgumentParser:
         metavar='CHECKPOINT',
         help='continue from this checkpoint, or from the latest one of the work directory',
     )
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='use operators that give the same numbers each time, slower ones too; those that '
+        'have no such form are named',
+    )
     return parser
 
 
 def main() -> None:
     args = parse_args(make_parser(), trains=True)
+    if args.deterministic:
+        # cuBLAS reads it when it starts.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
     from mmengine.device import get_device
     from mmengine.registry import RUNNERS
@@ -46,6 +56,8 @@ def main() -> None:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise InputError(f'{args.config} lacks auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
+    if args.deterministic:
+        cfg.merge_from_dict({'randomness.deterministic': True, 'env_cfg.cudnn_benchmark': False})
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else check_file(args.resume)

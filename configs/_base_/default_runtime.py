@@ -8,8 +8,8 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # Written under another name first: a run that dies leaves whole checkpoints only.
-    checkpoint=dict(type='CheckpointHook', interval=1, backend_args=dict(backend='atomic_local')),
+    # minutes=30 saves in the middle of long epochs as well: docs/training.md.
+    checkpoint=dict(type='edgenext_mm.CheckpointHook', interval=1, minutes=None),
     pretrained=dict(type='edgenext_mm.PretrainedHook'),
     finite=dict(type='edgenext_mm.FiniteHook'),
     num_classes_check=dict(type='edgenext_mm.NumClassesCheckHook'),

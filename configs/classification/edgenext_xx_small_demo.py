@@ -76,6 +76,5 @@ param_scheduler = [
 ]
 custom_hooks = [
     dict(type='EMAHook', momentum=0.02),
-    dict(type='edgenext_mm.ResumeEpochHook'),
 ]
 auto_scale_lr = dict(base_batch_size=16)

@@ -6,6 +6,7 @@ import os.path as osp
 import pickle
 import re
 import tempfile
+import zipfile
 from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
@@ -65,6 +66,39 @@ def read_checkpoint(checkpoint: str) -> dict[str, Any]:
     if not osp.isfile(path):  # of another machine
         _download(url, path, checkpoint)
     return _read(path, checkpoint)
+
+
+def find_damage(path: str) -> str | None:
+    """Return what is wrong with a checkpoint file that PyTorch has saved, or None if it is whole.
+
+    PyTorch writes the checksum of each part into the file, as the zip format has it, and does not
+    look at it when it reads. A file in PyTorch's format from before 1.6 is read instead.
+
+    Args:
+        path: a local file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({'weight': torch.ones(2)}, f'{folder}/whole.pth')
+        ...     content = open(f'{folder}/whole.pth', 'rb').read()
+        ...     with open(f'{folder}/half.pth', 'wb') as file:
+        ...         written = file.write(content[: len(content) // 2])
+        ...     find_damage(f'{folder}/whole.pth'), find_damage(f'{folder}/half.pth')
+        (None, 'it is no zip file, or a part of one')
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            with open(path, 'rb') as file:
+                if file.read(2) == b'\x80\x02':  # a pickle of protocol 2
+                    read_checkpoint(path)
+                    return None
+            return 'it is no zip file, or a part of one'
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except Exception as error:  # a broken file can raise anything
+        return str(error)
+    return part and f'the checksum of its part {part} is another'
 
 
 def _url(checkpoint: str) -> str | None:

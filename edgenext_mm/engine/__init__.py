@@ -1,6 +1,7 @@
 """What the mm Runner is extended with."""
 
 from .amp import CPUAmpOptimWrapper
+from .checkpoints import CheckpointHook
 from .data import DataReportHook, SmallImageHook
 from .finite import FiniteHook
 from .hooks import (
@@ -8,7 +9,6 @@ from .hooks import (
     KeepMemoryHook,
     NumClassesCheckHook,
     PretrainedHook,
-    ResumeEpochHook,
     SwitchToDeployHook,
 )
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -21,6 +21,7 @@ from .schedulers import WarmupLR
 __all__ = [
     'AdamW',
     'CPUAmpOptimWrapper',
+    'CheckpointHook',
     'CompileHook',
     'DataReportHook',
     'EpochBasedTrainLoop',
@@ -30,7 +31,6 @@ __all__ = [
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
     'PretrainedHook',
-    'ResumeEpochHook',
     'RunLengthCheckHook',
     'Runner',
     'SmallImageHook',

@@ -16,6 +16,9 @@ from ..errors import InputError
 from ..registry import HOOKS
 from .hooks import unwrapped
 
+#: What of a run a checkpoint holds.
+_STATE = ('in_a_row', 'left_out', 'steps', 'has_gradient', 'has_rate', 'batches')
+
 try:
     from torch.nn.utils import get_total_norm
 except ImportError:  # before PyTorch 2.6
@@ -57,17 +60,23 @@ class FiniteHook(Hook):
 
     def __init__(self, patience: int = 4) -> None:
         self.patience = patience
+        self.resumed: dict[str, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Get between the gradients and the step of the optimizer."""
         self.in_a_row = self.left_out = self.steps = 0
         self.has_gradient = self.has_rate = self.is_bad = False
         self.batches: list[tuple[list[str], dict[str, Tensor]]] = []  # since the last step
+        resumed, self.resumed = self.resumed, {}
+        for name in _STATE:
+            setattr(self, name, resumed.get(name, getattr(self, name)))
         self.model = unwrapped(runner.model)
         buffers = dict(self.model.named_buffers())
         self.constants = {key for key, value in buffers.items() if not _is_finite(value)}
         self.buffers = {k: v for k, v in buffers.items() if k not in self.constants and v.numel()}
         self.values = self._copy_buffers()
+        for value, saved in zip(self.values, resumed.get('values', ()), strict=False):
+            value.copy_(saved)
         self.handle = self.model.register_forward_hook(self._keep_losses)
         wrapper = runner.optim_wrapper
         self.wrappers = [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
@@ -160,6 +169,15 @@ class FiniteHook(Hook):
         if hasattr(self, 'model'):
             self._check_weights(runner)
             _check('the checkpoint', _tensors({**checkpoint, 'message_hub': None}), self.constants)
+            if 'optimizer' in checkpoint:
+                state = {name: getattr(self, name) for name in _STATE}
+                if self.batches:  # in between two steps
+                    state['values'] = [value.cpu() for value in self.values]
+                checkpoint['finite'] = state
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Read how many steps have been left out, for a run that goes on."""
+        self.resumed = checkpoint.get('finite', {}) if runner._resume else {}
 
     def after_train(self, runner: Runner) -> None:
         """Check that the run has learned; leave model, optimizer and hooks as they were.

@@ -21,7 +21,6 @@ from ..datasets.checks import leaves
 from ..deploy import switch_to_deploy
 from ..errors import InputError
 from ..registry import HOOKS
-from .samplers import MultiScaleBatchSampler
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
 # An RPN tells objects from background, the semantic heads of HTC and SCNet learn from maps with
@@ -101,58 +100,6 @@ class NumClassesCheckHook(Hook):
                     f'({", ".join(classes[:3])}, ...{f"; {things} are things" * bool(things)}): '
                     f'set {settings}, or metainfo.classes of the dataset'
                 )
-
-
-@HOOKS.register_module()
-class ResumeEpochHook(Hook):
-    """Lets a run that resumes in the middle of an epoch see only the rest of its batches.
-
-    For training by epochs with a :class:`~edgenext_mm.engine.MultiScaleBatchSampler`. Checkpoints
-    in the middle of an epoch come from a CheckpointHook with ``by_epoch=False``. Gradients that
-    were accumulated since the last step of the optimizer are lost when a run stops.
-
-    Raises:
-        InputError: if the training dataloader has another batch sampler, or if the checkpoint comes
-            from the middle of an epoch with another number of batches.
-    """
-
-    progress: dict[str, int] | None = None
-    begin = 0
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Save how many batches of the epoch are done."""
-        meta = checkpoint['meta']
-        done = meta['iter'] - self.begin if meta['epoch'] == runner.epoch else 0
-        checkpoint['epoch_progress'] = dict(done=done, batches=len(runner.train_dataloader))
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Read how many batches of the epoch are done."""
-        self.progress = checkpoint.get('epoch_progress')
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Note where the next epoch begins."""
-        self.begin = runner.iter  # for the best checkpoint, which validation saves before the next
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Have the batch sampler leave out what is done."""
-        batch_sampler, batches = runner.train_dataloader.batch_sampler, len(runner.train_dataloader)
-        if not isinstance(batch_sampler, MultiScaleBatchSampler):
-            raise InputError(
-                "ResumeEpochHook needs batch_sampler=dict(type='edgenext_mm.MultiScaleBatchSampler'"
-                ') in train_dataloader: set it, or take the hook out of custom_hooks'
-            )
-        # The loader was made before the checkpoint told the seed of the run.
-        batch_sampler.sampler.seed = runner.seed
-        if runner.iter > 0 and self.progress:  # after a resume, not with load_from
-            if self.progress['done'] and self.progress['batches'] != batches:
-                raise InputError(
-                    f'the checkpoint is from the middle of an epoch of {self.progress["batches"]} '
-                    f'batches, and an epoch now has {batches}: resume with the batch size and the '
-                    'number of processes that it had, or from a checkpoint of the end of an epoch'
-                )
-            batch_sampler.done = self.progress['done']
-        self.progress = None
-        self.begin = runner.iter - batch_sampler.done
 
 
 @HOOKS.register_module()

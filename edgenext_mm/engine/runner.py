@@ -1,21 +1,58 @@
 """The Runner."""
 
 import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import torch
+import torch.nn as nn
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.logging import MMLogger
+from mmengine.registry import HOOKS, LOOPS
+from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
+from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch.utils.data import DataLoader
 
+from ..errors import InputError
 from ..registry import RUNNERS
+from .checkpoints import CheckpointHook, newest_whole
+from .faults import TIMEOUT, naming_faults
+from .lock import lock_folder
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
+from .record import write_record
 
 #: Settings of a DataLoader that PyTorch allows with workers alone.
-_OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context')
+_OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
+#: What takes the place of mmengine's own, for runs that can be resumed anywhere.
+_RESUMABLE: dict[Any, Any] = {
+    MMEngineEpochBasedTrainLoop: EpochBasedTrainLoop,
+    MMEngineIterBasedTrainLoop: IterBasedTrainLoop,
+    MMEngineCheckpointHook: CheckpointHook,
+}
+_NOT_DETERMINISTIC = 'does not have a deterministic implementation'
 
 
 @RUNNERS.register_module()
 class Runner(MMEngineRunner):
-    """mmengine's Runner, for which ``num_workers=0`` of a dataloader is enough.
+    """mmengine's Runner, whose training can be stopped anywhere and goes on from there.
 
-    What is set for the workers then has no effect, where PyTorch's DataLoader refuses it.
+    - mmengine's training loops and its CheckpointHook are replaced by those of this package,
+      :class:`~edgenext_mm.engine.EpochBasedTrainLoop`,
+      :class:`~edgenext_mm.engine.IterBasedTrainLoop` and
+      :class:`~edgenext_mm.engine.CheckpointHook`.
+    - A run that resumes by itself takes the last checkpoint that is whole.
+    - One run at a time trains in a work directory. ``run.json`` in its folder of logs says what the
+      run needs to be repeated.
+    - With ``randomness.deterministic``, operators that have no deterministic form are named, where
+      mmengine ends the run.
+    - ``num_workers=0`` of a dataloader is enough: what is set for the workers then has no effect,
+      where PyTorch's DataLoader refuses it.
+
     ``runner_type`` of the configs names this class for the tools of other libraries.
 
     Example:
@@ -24,19 +61,204 @@ class Runner(MMEngineRunner):
         'Runner'
     """
 
+    _resume: bool
+
+    def train(self) -> nn.Module:
+        """Train, and return the model.
+
+        Raises:
+            InputError: if another run trains in the work directory, if the disk is full, or if
+                data do not come.
+            Interrupted: if the run was asked to stop, and has saved a checkpoint.
+        """
+        with (
+            lock_folder(self.work_dir),
+            naming_faults(self.work_dir, training=True),
+            self._naming_operators(),
+        ):
+            super().dump_config()
+            write_record(self)
+            try:
+                return super().train()
+            finally:
+                self.call_hook('end_train')
+
+    def val(self) -> dict:
+        """Validate, and return the metrics.
+
+        Raises:
+            InputError: if data do not come.
+        """
+        with naming_faults(self.work_dir):
+            return super().val()
+
+    def test(self) -> dict:
+        """Test, and return the metrics.
+
+        Raises:
+            InputError: if data do not come.
+        """
+        with naming_faults(self.work_dir):
+            return super().test()
+
+    def dump_config(self) -> None:
+        """Leave it to the training: a test would write over the config of the run it tests.
+
+        mmengine writes the config of each run into its folder of logs, ``vis_data/config.py``.
+        """
+
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """Set the random seed, as mmengine does.
+
+        Args:
+            seed: of the run. None chooses one.
+            diff_rank_seed: whether those of processes differ. Defaults to False.
+            deterministic: whether to use deterministic operators, where there are any. Defaults
+                to False.
+        """
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+        if deterministic:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build a training loop as mmengine does, one that can be resumed."""
+        if isinstance(loop, dict):
+            loop = dict(loop)
+            if 'type' not in loop and 'by_epoch' in loop:
+                by_epoch = loop.pop('by_epoch')
+                loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+            loop = _resumable(loop, LOOPS)
+        return super().build_train_loop(loop)
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Register a hook as mmengine does, for checkpoints one that can be resumed from."""
+        super().register_hook(_resumable(hook, HOOKS) if isinstance(hook, dict) else hook, priority)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build a logger as mmengine does, which raises an error when its file cannot be written.
+
+        Others print a traceback for each line.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = _reraise  # type: ignore[method-assign]
+        return logger
+
+    def load_or_resume(self) -> None:
+        """Load a checkpoint, or resume from one that is whole.
+
+        Raises:
+            InputError: if there are checkpoints in the work directory, and all are damaged; if the
+                one that was chosen is.
+        """
+        if self._resume and not self._has_loaded:
+            found: list[Any] = [None, None]
+            if is_main_process():
+                try:
+                    found[0] = self._find_checkpoint()
+                except InputError as error:  # for the other processes as well
+                    found[1] = str(error)
+            broadcast_object_list(found)
+            if found[1]:
+                raise InputError(found[1])
+            self._load_from = found[0]
+            self._resume = found[0] is not None
+        super().load_or_resume()
+
+    def _find_checkpoint(self) -> str | None:
+        if self._load_from is not None:
+            paths = [self._load_from]
+        else:
+            hook = next((h for h in self.hooks if isinstance(h, CheckpointHook)), CheckpointHook())
+            paths = hook.candidates(self)
+        path, faults = newest_whole(paths)
+        if path is None and faults:
+            raise InputError(
+                f'{"; ".join(faults)}: there is no other checkpoint to resume from. Start again '
+                'without --resume'
+            )
+        for fault in faults:
+            self.logger.warning(f'{fault}: the run resumes from an earlier checkpoint, {path}')
+        if path is None:
+            self.logger.warning(
+                f'there is no checkpoint in {self.work_dir} to resume from: the run starts from '
+                'the beginning'
+            )
+        return path
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume from a checkpoint, as mmengine does, at its place in the data."""
+        super().resume(filename, *args, **kwargs)
+        if isinstance(self.train_loop, ResumableLoop):
+            self.train_loop.go_on_from(self._progress)
+        else:
+            self.logger.warning(
+                f'{type(self.train_loop).__name__} begins the pass over the data anew: what '
+                'follows is not what the run would have been without a stop'
+            )
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint, as mmengine does."""
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        self._progress = checkpoint.get('progress')
+        return checkpoint
+
+    @contextmanager
+    def _naming_operators(self) -> Iterator[None]:
+        """Log the operators that are not deterministic, once each, if they should be."""
+        if not self.deterministic:
+            yield
+            return
+        named = set()
+        show = warnings.showwarning
+
+        def name(message: Any, *args: Any, **kwargs: Any) -> None:
+            operator, found, _ = str(message).partition(_NOT_DETERMINISTIC)
+            if not found:
+                show(message, *args, **kwargs)
+            elif operator not in named:
+                named.add(operator)
+                self.logger.warning(
+                    f'{operator.strip()} has no deterministic form: a run of the same seed can '
+                    'give other numbers'
+                )
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings('always', f'.*{_NOT_DETERMINISTIC}')
+            warnings.showwarning = name
+            yield
+
     @staticmethod
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a dataloader as mmengine does.
+        """Build a dataloader as mmengine does, whose workers have 10 minutes for a batch.
 
         Args:
             dataloader: a dataloader, which is returned, or the config of one.
             seed: of the sampler and of the workers. Defaults to None.
             diff_rank_seed: whether the samplers of processes differ. Defaults to False.
         """
-        if isinstance(dataloader, dict) and not dataloader.get('num_workers', 0):
+        if isinstance(dataloader, dict):
             dataloader = copy.copy(dataloader)
-            for name in _OF_WORKERS:
-                dataloader.pop(name, None)
+            if dataloader.get('num_workers', 0):
+                dataloader.setdefault('timeout', TIMEOUT)
+            else:
+                for name in _OF_WORKERS:
+                    dataloader.pop(name, None)
         return MMEngineRunner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+
+def _resumable(cfg: dict, registry: Any) -> dict:
+    """Return a config of what can be resumed, in the place of mmengine's own."""
+    cls = cfg.get('type')
+    if isinstance(cls, str):
+        cls = registry.get(cls)
+    return dict(cfg, type=_RESUMABLE[cls]) if cls in _RESUMABLE else cfg
+
+
+def _reraise(record: logging.LogRecord) -> None:
+    raise  # logging calls it while it handles the error

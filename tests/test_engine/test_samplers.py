@@ -2,7 +2,6 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 from mmdet.datasets import MultiImageMixDataset
 from mmengine.dataset import (
     BaseDataset,
@@ -12,9 +11,6 @@ from mmengine.dataset import (
 )
 from mmengine.dataset import ConcatDataset as MMConcatDataset
 from mmengine.dataset import sampler as mmengine_sampler
-from mmengine.hooks import Hook
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from mmpretrain.datasets import KFoldDataset
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
@@ -130,103 +126,6 @@ def test_size_ends_with_its_batch():
     assert {size for _, size in first} == {None} and image_size() is None
     copied = pickle.loads(pickle.dumps(batches[0]))  # for workers
     assert copied == batches[0] and copied.size == 256
-
-
-class Model(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, inputs, mode):
-        return {'loss': self.weight.sum()}
-
-
-class Record(Hook):
-    def __init__(self, stop_at=None):
-        self.seen = []
-        self.stop_at = stop_at
-
-    def before_train_iter(self, runner, batch_idx, data_batch):
-        if runner.iter == self.stop_at:
-            raise KeyboardInterrupt
-        self.seen.append([int(i) for i in data_batch['inputs']])
-
-
-def collate(batch):
-    return {'inputs': [index for index, _ in batch]}
-
-
-def train(work_dir, record, hooks=(), batch_size=8, by_epoch=False, interval=7, **kwargs):
-    runner = Runner(
-        Model(),
-        str(work_dir),
-        train_dataloader=dict(
-            batch_size=batch_size,
-            dataset=Echo(),
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            batch_sampler=dict(type='edgenext_mm.MultiScaleBatchSampler'),
-            collate_fn=collate,
-            num_workers=0,
-        ),
-        train_cfg=dict(by_epoch=True, max_epochs=3),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=interval)
-        ),
-        custom_hooks=[dict(type='edgenext_mm.ResumeEpochHook'), record, *hooks],
-        experiment_name=work_dir.name,
-        **kwargs,
-    )
-    runner.train()
-    return len(runner.train_dataloader)
-
-
-def test_resumes_in_the_middle_of_an_epoch(tmp_path):
-    whole = Record()
-    steps = train(tmp_path / 'whole', whole, randomness=dict(seed=11))
-    assert len(whole.seen) == 3 * steps
-    half = Record(stop_at=steps + 12)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / 'half', half, randomness=dict(seed=11))
-    done = (steps + 12) // 7 * 7
-    rest = Record()
-    train(tmp_path / 'half', rest, resume=True)  # with the seed of the checkpoint
-    assert done % steps and rest.seen == whole.seen[done:]
-
-
-class SaveBest(Hook):
-    """Saves as CheckpointHook does with what validates best: between two epochs."""
-
-    priority = 'VERY_HIGH'
-
-    def before_train_epoch(self, runner):
-        if runner.epoch == 1:
-            meta = dict(epoch=runner.epoch, iter=runner.iter)
-            runner.save_checkpoint(runner.work_dir, 'best.pth', meta=meta, by_epoch=False)
-
-
-def test_resumes_from_the_best(tmp_path):
-    whole = Record()
-    steps = train(tmp_path / 'work', whole, [SaveBest()], randomness=dict(seed=11))
-    rest = Record()
-    train(tmp_path / 'work', rest, resume=True, load_from=str(tmp_path / 'work/best.pth'))
-    assert rest.seen == whole.seen[steps:]
-
-
-def test_resumes_with_other_batches(tmp_path):
-    """At the end of an epoch; in the middle, there are no remaining batches to see."""
-    half = Record(stop_at=45)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / 'work', half, interval=42)
-    with pytest.raises(InputError, match='from the middle of an epoch of 30 batches'):
-        train(tmp_path / 'work', Record(), resume=True, batch_size=16)
-
-    half = Record(stop_at=45)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / 'other', half, by_epoch=True, interval=1)
-    rest = Record()
-    steps = train(tmp_path / 'other', rest, resume=True, batch_size=16)
-    assert len(rest.seen) == 2 * steps < 2 * 30
 
 
 def test_refuses_batches_of_other_pixels():

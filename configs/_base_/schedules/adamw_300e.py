@@ -33,7 +33,6 @@ param_scheduler = [
 ]
 custom_hooks = [
     dict(type='EMAHook', momentum=5e-4, interval=2),  # with each step of the optimizer
-    dict(type='edgenext_mm.ResumeEpochHook'),
 ]
 
 # 8 GPUs x 256 images.

@@ -1,0 +1,72 @@
+"""Signals that ask a run to stop."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+#: What a job that is preempted gets, and what Ctrl-C sends.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Notes the first SIGTERM or SIGINT of this process; the second acts as ever.
+
+    Nothing is noted outside of the main thread, where Python has no handlers.
+
+    Example:
+        >>> import os
+        >>> request = StopRequest()
+        >>> request.listen()
+        >>> os.kill(os.getpid(), signal.SIGTERM)
+        >>> request.name
+        'SIGTERM'
+        >>> request.close()
+    """
+
+    name: str | None = None
+    """Of the signal, or None as long as there was none."""
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, Any] = {}
+
+    def listen(self) -> None:
+        """Handle the signals from now on."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def close(self) -> None:
+        """Handle them as before."""
+        before, self._before = self._before, {}
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        # To log here could deadlock.
+        self.name = signal.Signals(number).name
+        self.close()
+
+
+class Workers:
+    """Lets a worker that loads data outlive the first signal of a kind, which the whole job gets.
+
+    For ``worker_init_fn`` of a DataLoader. The process that trains still needs the worker to finish
+    its step, and ends it afterwards.
+
+    Args:
+        init: what else to do in a worker, with its number.
+    """
+
+    def __init__(self, init: Callable[[int], None] | None) -> None:
+        self.init = init
+
+    def __call__(self, number: int) -> None:
+        if self.init is not None:
+            self.init(number)
+        for name in SIGNALS:
+            signal.signal(name, self._ignore_once)
+
+    @staticmethod
+    def _ignore_once(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,97 @@
+"""Faults of the machine have names."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from short_runs import Numbers, build, collate
+
+from edgenext_mm.engine.faults import naming_memory
+from edgenext_mm.errors import InputError
+
+
+class Frozen(Numbers):
+    """Does not return a sample, as of a network that is gone."""
+
+    def __getitem__(self, index):
+        if index == 20:
+            time.sleep(1000)
+        return super().__getitem__(index)
+
+
+class Killed(Numbers):
+    """Is killed with the process that loads a sample, as for want of memory."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def __getitem__(self, index):
+        if index == 20:
+            os.kill(os.getpid(), self.name)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize('mode', ['train', 'val'])
+@pytest.mark.parametrize(
+    ('dataset', 'message'),
+    [
+        (Frozen(), 'no batch came from the data in 1 seconds: .* raise timeout'),
+        (Killed(signal.SIGKILL), r'\(process \d+\) .*, as for want of memory: .* num_workers'),
+        (Killed(signal.SIGBUS), 'found no shared memory: .*shm-size'),
+    ],
+)
+def test_workers(tmp_path, mode, dataset, message):
+    loader = dict(dataset=dataset, num_workers=1, timeout=1)
+    runner = build(tmp_path, loader=loader if mode == 'train' else {}, validate=True)
+    if mode == 'val':
+        runner._val_loop = dict()
+        loader |= dict(dataset=dataset, batch_size=8, collate_fn=collate)
+        runner._val_dataloader = dict(loader, sampler=dict(type='DefaultSampler', shuffle=False))
+    with pytest.raises(InputError, match=message) as error:
+        getattr(runner, mode)()
+    assert ('--resume' in str(error.value)) == (mode == 'train')
+
+
+def test_workers_have_ten_minutes(tmp_path):
+    for workers, seconds in ((0, 0), (1, 600)):
+        runner = build(tmp_path, loader=dict(num_workers=workers))
+        assert runner.train_dataloader.timeout == seconds
+    runner = build(tmp_path, loader=dict(num_workers=0, timeout=5))
+    assert runner.train_dataloader.timeout == 0
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError('Unable to allocate'),
+        torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB'),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory(tmp_path, error):
+    class Greedy(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            raise error
+
+    with pytest.raises(InputError, match=r'the memory is too small for a batch .*batch_size'):
+        build(tmp_path, Greedy()).train()
+    images = [torch.zeros(3, 40, 32), torch.zeros(3, 64, 48)]
+    for batch in (dict(inputs=images), dict(inputs=torch.zeros(2, 3, 64, 48))):
+        with (
+            pytest.raises(InputError, match=r'2 images of up to \(3, 64, 48\) pixels'),
+            naming_memory((7, batch)),
+        ):
+            raise error
+
+
+def test_other_errors_stay_as_they_are(tmp_path):
+    class Wrong(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            raise RuntimeError('shapes differ')
+
+    with pytest.raises(RuntimeError, match=r'^shapes differ$'):
+        build(tmp_path, Wrong()).train()
