@@ -196,7 +196,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
 
 
 @pytest.mark.parametrize('content', (b'', b'no model', bytes(1000)))
-@pytest.mark.parametrize('name', ('torchscript', 'exported_program', 'executorch'))
+@pytest.mark.parametrize('name', formats('torchscript', 'exported_program', 'executorch'))
 def test_broken_files_are_named(name, content, tmp_path):
     path = tmp_path / f'model{FORMATS[name].suffix}'
     with pytest.raises(InputError, match='does not exist'):
@@ -226,6 +226,7 @@ def checkpoint(tmp_path):
     return save
 
 
+@pytest.mark.slow
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path, demo_data, checkpoint):
     images = sorted(map(str, Path(demo_data).glob('val2017/*.jpg')))[:2]
     cfg = config_of('segmentation')
