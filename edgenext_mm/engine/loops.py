@@ -17,7 +17,6 @@ from ..registry import LOOPS
 from .faults import naming_memory
 from .randomness import seed_iteration
 from .samplers import PlacedBatches
-from .signals import Workers
 
 #: Validations of a run.
 VALIDATIONS = 10
@@ -34,7 +33,6 @@ def _built(runner: Runner, dataloader: DataLoader | dict) -> Any:
     if not isinstance(loader.batch_sampler, PlacedBatches):
         # A DataLoader lets nobody set it later, for the sake of those that have been iterated.
         vars(loader)['batch_sampler'] = PlacedBatches(loader.batch_sampler)
-        loader.worker_init_fn = Workers(loader.worker_init_fn)
     return loader
 
 

@@ -25,6 +25,7 @@ from .faults import TIMEOUT, naming_faults
 from .lock import lock_folder
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
 from .record import write_record
+from .signals import Workers
 
 #: Settings of a DataLoader that PyTorch allows with workers alone.
 _OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
@@ -249,7 +250,10 @@ class Runner(MMEngineRunner):
             else:
                 for name in _OF_WORKERS:
                     dataloader.pop(name, None)
-        return MMEngineRunner.build_dataloader(dataloader, seed, diff_rank_seed)
+        loader = MMEngineRunner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if not isinstance(loader.worker_init_fn, Workers):
+            loader.worker_init_fn = Workers(loader.worker_init_fn)
+        return loader
 
 
 def _resumable(cfg: dict, registry: Any) -> dict:

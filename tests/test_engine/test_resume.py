@@ -6,7 +6,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from killed_runs import KillAt, assert_same_runs, small_run, start, status_of
+from killed_runs import (
+    KillAt,
+    assert_same,
+    assert_same_runs,
+    last_checkpoint,
+    small_run,
+    start,
+    status_of,
+)
 from small_networks import TASKS
 
 from edgenext_mm.errors import Interrupted
@@ -121,9 +129,27 @@ def test_signal(whole, tmp_path, task, num_workers, hook, name):
     expected = whole(task, 'accumulated')
     cfg = expected.copy()
     cfg.work_dir = str(tmp_path)
-    cfg.train_dataloader.update(num_workers=num_workers, persistent_workers=num_workers > 0)
+    for name in ('train_dataloader', 'val_dataloader'):
+        cfg[name].update(num_workers=num_workers, persistent_workers=num_workers > 0)
     assert status_of(start(cfg, False, hook)) == Interrupted.STATUS, output_of(cfg)
     assert Path((tmp_path / 'last_checkpoint').read_text()).name in (name, name[8:])
     assert '--resume goes on from there (exit status 75)' in output_of(cfg)
     assert status_of(start(cfg, resume=True)) == 0, output_of(cfg)
     assert_same_runs(cfg, expected)
+
+
+@pytest.mark.slow
+def test_goes_on_compiled_and_averaged(whole, tmp_path):
+    """What was neither when it was stopped; in the end the weights are the same."""
+    expected = whole('classification', 'plain')
+    cfg = expected.copy()
+    cfg.work_dir = str(tmp_path)
+    cfg.custom_hooks = []
+    assert status_of(start(cfg, hook=KillAt(6, None))) == -signal.SIGKILL
+    cfg.custom_hooks = expected.custom_hooks
+    cfg.compile = dict(backend='eager')
+    assert status_of(start(cfg, resume=True)) == 0, output_of(cfg)
+    state, other = last_checkpoint(cfg), last_checkpoint(expected)
+    assert_same(state['optimizer'], other['optimizer'])
+    average = {k: v for k, v in other['ema_state_dict'].items() if k != 'steps'}
+    assert_same({k: v for k, v in state['ema_state_dict'].items() if k != 'steps'}, average)
