@@ -1,0 +1,1 @@
+"""Models for other runtimes: one file each, from the image to the answer."""

@@ -144,7 +144,7 @@ class DetectorGraph(Graph):
         form: str = 'boxes',
     ) -> None:
         super().__init__(model, mean, std)
-        self.form = form
+        self.form, self.size = form, size
         head = model.bbox_head
         generator, coder = head.prior_generator, head.bbox_coder
         if form != 'raw_boxes' and (
@@ -244,7 +244,7 @@ class DetectorGraph(Graph):
     def _select(self, boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Choose the boxes of an image as mmdet's SSDHead does."""
         cfg = self.test_cfg
-        assert self.levels is not None
+        assert self.levels is not None and self.size is not None
         kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         start = 0
         for anchors in self.levels:
@@ -258,7 +258,7 @@ class DetectorGraph(Graph):
         chosen = ((values > cfg.score_thr) & has_area).nonzero()[:, 0]
         boxes, values, labels = boxes[chosen], values[chosen], labels[chosen]
         # Boxes of different classes are moved apart, so that none suppresses another.
-        apart = boxes + (labels * (boxes.max() + 1))[:, None]
+        apart = boxes + (labels * (max(self.size) + 1))[:, None]
         order = nms(apart, values, cfg.nms.iou_threshold)[: cfg.max_per_img]
         return boxes[order], values[order], labels[order]
 

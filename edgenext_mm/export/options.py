@@ -83,8 +83,10 @@ FORMATS = {
     'exported_program': Format(
         '.pt2',
         dynamic=('batch', 'size'),
-        nms=True,
-        why_not=_FLOAT32,
+        why_not={
+            **_FLOAT32,
+            '--nms': 'torch.export takes for granted that an image has two boxes or more',
+        },
     ),
     'executorch': Format(
         '.pte',

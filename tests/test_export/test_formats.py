@@ -105,8 +105,13 @@ def test_a_file_of_free_size_takes_several_in_turn(name, task, tmp_path):
 def test_suppression_in_the_file(name, tmp_path):
     path = tmp_path / f'model{FORMATS[name].suffix}'
     settings = Options(name, nms=True)
-    reference, inputs, _ = write(path, settings, 'detection', model('detection'))
+    built = model('detection')
+    reference, inputs, _ = write(path, settings, 'detection', built)
     check(in_full(path), reference, inputs)
+    built.bbox_head.test_cfg.score_thr = 1.0
+    write(path, settings, 'detection', built)
+    boxes, scores, labels = in_full(path).run({'image': inputs[0].numpy()})
+    assert boxes.shape == (0, 4) and len(scores) == len(labels) == 0
 
 
 @pytest.mark.parametrize('name', ('openvino', 'ncnn'))
