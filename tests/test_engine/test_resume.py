@@ -140,7 +140,7 @@ def test_signal(whole, tmp_path, task, num_workers, hook, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('way', ['averaged', 'compiled'])
+@pytest.mark.parametrize('way', ['averaged', pytest.param('compiled', marks=pytest.mark.soak)])
 def test_goes_on_in_another_way(whole, tmp_path, way):
     """The average begins with the weights; what is compiled rounds in other ways, at the most."""
     expected = whole('classification', 'plain')
