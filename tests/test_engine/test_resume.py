@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from killed_runs import (
     KillAt,
     assert_same,
@@ -129,8 +130,8 @@ def test_signal(whole, tmp_path, task, num_workers, hook, name):
     expected = whole(task, 'accumulated')
     cfg = expected.copy()
     cfg.work_dir = str(tmp_path)
-    for name in ('train_dataloader', 'val_dataloader'):
-        cfg[name].update(num_workers=num_workers, persistent_workers=num_workers > 0)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(num_workers=num_workers, persistent_workers=num_workers > 0)
     assert status_of(start(cfg, False, hook)) == Interrupted.STATUS, output_of(cfg)
     assert Path((tmp_path / 'last_checkpoint').read_text()).name in (name, name[8:])
     assert '--resume goes on from there (exit status 75)' in output_of(cfg)
@@ -139,17 +140,25 @@ def test_signal(whole, tmp_path, task, num_workers, hook, name):
 
 
 @pytest.mark.slow
-def test_goes_on_compiled_and_averaged(whole, tmp_path):
-    """What was neither when it was stopped; in the end the weights are the same."""
+@pytest.mark.parametrize('way', ['averaged', pytest.param('compiled', marks=pytest.mark.soak)])
+def test_goes_on_in_another_way(whole, tmp_path, way):
+    """The average begins with the weights; what is compiled rounds in other ways, at the most."""
     expected = whole('classification', 'plain')
     cfg = expected.copy()
     cfg.work_dir = str(tmp_path)
-    cfg.custom_hooks = []
+    if way == 'averaged':
+        cfg.custom_hooks = []
     assert status_of(start(cfg, hook=KillAt(6, None))) == -signal.SIGKILL
     cfg.custom_hooks = expected.custom_hooks
-    cfg.compile = dict(backend='eager')
+    if way == 'compiled':
+        cfg.compile = dict(backend='eager')
     assert status_of(start(cfg, resume=True)) == 0, output_of(cfg)
-    state, other = last_checkpoint(cfg), last_checkpoint(expected)
-    assert_same(state['optimizer'], other['optimizer'])
-    average = {k: v for k, v in other['ema_state_dict'].items() if k != 'steps'}
-    assert_same({k: v for k, v in state['ema_state_dict'].items() if k != 'steps'}, average)
+    # Of the training itself, which in the file have the place of the average.
+    got, trained = (
+        {k: v for k, v in last_checkpoint(run)['ema_state_dict'].items() if k != 'steps'}
+        for run in (cfg, expected)
+    )
+    if way == 'averaged':
+        assert_same(got, trained)
+    else:
+        torch.testing.assert_close(got, trained, rtol=0.01, atol=0.01)
