@@ -1,8 +1,11 @@
 """Signals that ask a run to stop."""
 
+import atexit
+import os
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 from typing import Any
 
@@ -52,7 +55,8 @@ class Workers:
     """Lets a worker that loads data outlive the first signal of a kind, which the whole job gets.
 
     For ``worker_init_fn`` of a DataLoader. The process that trains still needs the worker to finish
-    its step, and ends it afterwards.
+    its step. When that process has come to its end, and Python terminates what workers are left,
+    they obey.
 
     Args:
         init: what else to do in a worker, with its number.
@@ -60,6 +64,7 @@ class Workers:
 
     def __init__(self, init: Callable[[int], None] | None) -> None:
         self.init = init
+        self.is_over = _is_over
 
     def __call__(self, number: int) -> None:
         if self.init is not None:
@@ -67,6 +72,19 @@ class Workers:
         for name in SIGNALS:
             signal.signal(name, self._ignore_once)
 
-    @staticmethod
-    def _ignore_once(number: int, frame: FrameType | None) -> None:
+    def _ignore_once(self, number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
+        if self.is_over.value:
+            os.kill(os.getpid(), number)
+
+
+# Memory that this process shares with its workers.
+_is_over: Any = RawValue('b', 0)
+
+
+def _end() -> None:
+    _is_over.value = 1
+
+
+# Comes before the handler of multiprocessing, which is registered when that is imported.
+atexit.register(_end)
