@@ -95,6 +95,10 @@ def test_a_file_computes_what_the_model_does(name, task, bn_hs, tmp_path):
 def test_a_file_of_free_size_takes_several_in_turn(name, task, tmp_path):
     path = tmp_path / f'model{FORMATS[name].suffix}'
     settings = Options(name, dynamic=('batch', 'size'))
+    if (name, task) == ('exported_program', 'detection'):
+        with pytest.raises(InputError, match='one pixel.*Choose torchscript or onnx'):
+            write(path, settings, task, model(task), size=None)
+        return
     reference, inputs, _ = write(path, settings, task, model(task), size=None)
     session = in_full(path)
     for batch, *size in ((2, 64, 96), (1, 80, 160), (3, 96, 64)):

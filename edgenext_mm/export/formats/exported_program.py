@@ -18,10 +18,15 @@ def write(
     """Write a file; for the arguments see :func:`.onnx.write`.
 
     Raises:
-        InputError: if PyTorch is too old.
+        InputError: if PyTorch is too old, or for detectors of images of any size.
     """
     if torch.__version__ < '2.6':
         raise InputError('--format exported_program needs PyTorch 2.6 or newer')
+    if graph.task == 'detection' and 'size' in options.dynamic:
+        raise InputError(
+            '--dynamic size is not for detectors in exported_program: torch.export takes a map of '
+            'one pixel, as theirs can be, for a constant. Choose torchscript or onnx, or --size'
+        )
     image, *others = inputs
     free = {}
     if 'batch' in options.dynamic:
