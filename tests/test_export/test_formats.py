@@ -96,7 +96,7 @@ def test_a_file_of_free_size_takes_several_in_turn(name, task, tmp_path):
     path = tmp_path / f'model{FORMATS[name].suffix}'
     settings = Options(name, dynamic=('batch', 'size'))
     if (name, task) == ('exported_program', 'detection'):
-        with pytest.raises(InputError, match='one pixel.*Choose torchscript or onnx'):
+        with pytest.raises(InputError, match=r'one pixel.*Choose torchscript or onnx'):
             write(path, settings, task, model(task), size=None)
         return
     reference, inputs, _ = write(path, settings, task, model(task), size=None)
