@@ -83,6 +83,7 @@ class Runner(MMEngineRunner):
                 return super().train()
             finally:
                 self.call_hook('end_train')
+                self._end_workers()
 
     def val(self) -> dict:
         """Validate, and return the metrics.
@@ -91,7 +92,10 @@ class Runner(MMEngineRunner):
             InputError: if data do not come.
         """
         with naming_faults(self.work_dir):
-            return super().val()
+            try:
+                return super().val()
+            finally:
+                self._end_workers()
 
     def test(self) -> dict:
         """Test, and return the metrics.
@@ -100,7 +104,23 @@ class Runner(MMEngineRunner):
             InputError: if data do not come.
         """
         with naming_faults(self.work_dir):
-            return super().test()
+            try:
+                return super().test()
+            finally:
+                self._end_workers()
+
+    def _end_workers(self) -> None:
+        """End the workers that stay from one pass over the data to the next.
+
+        Else the garbage collector does, at any later time, and in processes that were forked before
+        it a second time.
+        """
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            loader = getattr(loop, 'dataloader', None)
+            iterator = getattr(loader, '_iterator', None)
+            if loader is not None and iterator is not None:
+                loader._iterator = None
+                iterator._shutdown_workers()
 
     def dump_config(self) -> None:
         """Leave it to the training: a test would write over the config of the run it tests.

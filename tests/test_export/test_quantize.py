@@ -160,7 +160,7 @@ def test_ranges_are_of_real_images(model, tmp_path, monkeypatch):
         (dict(calibration_images=10), 'are for --int8 alone'),
         (dict(float_layers=('a',)), 'are for --int8 alone'),
         (dict(int8=True, calibration_images=0), '1 or more, not 0'),
-        (dict(int8=True, opset=13), '--int8 and --opset'),
+        (dict(int8=True, opset=13), '--int8 excludes --opset and --target'),
         (dict(int8=True, half=True), 'choose one precision'),
     ],
 )
