@@ -76,8 +76,8 @@ def options(settings):
 def pytest_collection_modifyitems(items):
     """Start with the files that take longest, for the workers to end at the same time."""
     slow = [item.path for item in items if item.get_closest_marker('slow')]
-    # Last, those that load other runtimes, which bring threads of their own: what forks workers in a
-    # process comes before.
+    # Last, those that load other runtimes, which bring threads of their own: tests that fork
+    # workers come before.
     items.sort(key=lambda item: ('test_export' in item.path.parts, -slow.count(item.path)))
 
 
