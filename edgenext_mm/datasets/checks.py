@@ -42,6 +42,8 @@ def check_regular(path: str | Path) -> None:
 
 def require_file(what: str, path: str, remedy: str) -> None:
     """Raise an InputError unless the path is a file."""
+    if not path:
+        raise InputError(f'the {what} has no path: set ann_file of the dataset')
     if not osp.isfile(path):
         raise InputError(f'the {what} {path} does not exist. {remedy}')
 

@@ -8,6 +8,7 @@ import sys
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmseg.datasets import PascalVOCDataset
@@ -70,8 +71,9 @@ def draw_mask(image: dict, annotations: list[dict], class_ids: dict[int, int]) -
     for annotation in sorted(annotations, key=lambda item: item['area'], reverse=True):
         if annotation['category_id'] in class_ids:
             try:
+                _check_extent(annotation['segmentation'], size)
                 shape = coco.annToMask(annotation).astype(bool)
-            except Exception as error:  # the type that pycocotools raises for an unknown form
+            except Exception as error:  # pycocotools raises its own for an unknown form
                 raise InputError(
                     f'annotation {annotation["id"]} of the image {image["file_name"]} has no '
                     'segmentation that can be drawn: correct it, or take it out of the file'
@@ -79,6 +81,17 @@ def draw_mask(image: dict, annotations: list[dict], class_ids: dict[int, int]) -
             crowd = annotation['iscrowd']
             mask[shape] = voc_masks.IGNORE if crowd else class_ids[annotation['category_id']]
     return mask
+
+
+def _check_extent(segmentation: Any, size: tuple[int, int]) -> None:
+    """Raise an error for what is far outside of the image: pycocotools would fill the memory."""
+    if isinstance(segmentation, dict):
+        if [*segmentation['size']] != [*size]:
+            raise ValueError(f'its size is {segmentation["size"]}, that of the image {size}')
+        return
+    far = 10 * max(size)
+    if not all(abs(value) <= far for polygon in segmentation for value in polygon):
+        raise ValueError('it is far outside of the image')
 
 
 def convert_coco(

@@ -130,3 +130,18 @@ def test_size_beyond_all_images():
     image = dict(id=1, file_name='1.jpg', height=10**6, width=10**6)
     with pytest.raises(InputError, match=r'1\.jpg has 1000000x1000000 pixels'):
         draw_mask(image, [], {})
+
+
+@pytest.mark.parametrize(
+    'segmentation',
+    [
+        [[0, 0, 1e9, 0, 1e9, 9]],
+        [[0, 0, float('nan'), 0, 4, 4]],
+        dict(size=[10**6, 10**6], counts=[4]),
+    ],
+)
+def test_a_shape_beyond_the_image_does_not_fill_the_memory(segmentation):
+    image = dict(id=1, file_name='1.jpg', height=8, width=8)
+    shape = dict(id=7, image_id=1, category_id=18, iscrowd=0, area=4, segmentation=segmentation)
+    with pytest.raises(InputError, match=r'annotation 7 of the image 1\.jpg has no segmentation'):
+        draw_mask(image, [shape], {18: 12})
