@@ -20,7 +20,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     'ann_file': _TEXT,
     'data_prefix': (Mapping, 'a dict of folders'),
     'metainfo': _DICT,
-    'filter_cfg': _DICT,
+    'filter_cfg': (_DICT[0], 'a dict, filter_empty_gt as True or False and sizes in pixels'),
     'backend_args': _DICT,
     'indices': ((int, list, tuple, type(None)), 'a number, or a list of numbers'),
     'pipeline': ((list, tuple), 'a list of transforms, as dicts'),
@@ -98,6 +98,9 @@ def _parts(name: str, value: Any) -> list[tuple[Any, Any]]:
         return [(step, (Mapping, Callable)) for step in value]
     if name == 'data_prefix' and isinstance(value, Mapping):
         return [(folder, str) for folder in value.values()]
+    if name == 'filter_cfg' and isinstance(value, Mapping):
+        sizes = [(size, (int, float)) for key, size in value.items() if key.endswith('min_size')]
+        return [*sizes, (value.get('filter_empty_gt', True), bool)]
     if name == 'indices' and isinstance(value, list | tuple):
         return [(index, int) for index in value]
     if name in ('img_suffix', 'seg_map_suffix', 'extensions') and isinstance(value, list | tuple):
