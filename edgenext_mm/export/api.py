@@ -203,7 +203,7 @@ def make_graph(network: nn.Module, info: dict[str, Any], options: Options) -> Gr
 
 
 def test_images(cfg: Config, count: int = IMAGES) -> list[str]:
-    """Return images of a config's test set, or drawn ones if it is not there.
+    """Return images of a config's test set; none, and a warning, if it is not there.
 
     Args:
         cfg: the config.

@@ -7,11 +7,9 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from torchvision.ops import nms
 
 from ..errors import InputError
-from ..models.anchors import SSDLiteAnchorGenerator
 
 INPUT = 'image'
 MASK_SIZE = 'mask_size'
@@ -77,14 +75,30 @@ class SegmentorGraph(Graph):
     """The class of each pixel.
 
     Args:
+        args: see :class:`Graph`.
         raw: return the logits of all classes in the place of the largest one. Defaults to False.
-        kwargs: see :class:`Graph`.
+
+    Raises:
+        InputError: if mmseg would choose the classes in another way.
     """
 
     task = 'segmentation'
 
     def __init__(self, *args: Any, raw: bool = False) -> None:
         super().__init__(*args)
+        mode = self.model.test_cfg.get('mode', 'whole')
+        if mode != 'whole':
+            raise InputError(
+                f'model.test_cfg.mode is {mode!r}, and exported files see the whole image at once: '
+                'set --cfg-options model.test_cfg.mode=whole, and test whether that is good enough'
+            )
+        if not hasattr(self.model.decode_head, 'out_channels') or (
+            self.model.decode_head.out_channels == 1 and not raw
+        ):
+            raise InputError(
+                'the segmentor has several heads, or one channel and a threshold for two classes, '
+                'of which no file is made: export its backbone alone with --backbone'
+            )
         self.raw = raw
         self.form = 'logits' if raw else 'mask'
 
@@ -143,6 +157,11 @@ class DetectorGraph(Graph):
         size: Sequence[int] | None = None,
         form: str = 'boxes',
     ) -> None:
+        # Segmentors and classifiers are exported without mmdet.
+        from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+
+        from ..models.anchors import SSDLiteAnchorGenerator
+
         super().__init__(model, mean, std)
         self.form, self.size = form, size
         head = model.bbox_head
@@ -150,6 +169,8 @@ class DetectorGraph(Graph):
         if form != 'raw_boxes' and (
             not isinstance(generator, SSDLiteAnchorGenerator)
             or not isinstance(coder, DeltaXYWHBBoxCoder)
+            or not coder.clip_border
+            or coder.add_ctr_clamp
             or head.use_sigmoid_cls
         ):
             raise InputError(
@@ -244,22 +265,24 @@ class DetectorGraph(Graph):
     def _select(self, boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Choose the boxes of an image as mmdet's SSDHead does."""
         cfg = self.test_cfg
+        most, before = cfg.get('max_per_img', -1), cfg.get('nms_pre', -1)  # -1: all
         assert self.levels is not None and self.size is not None
         kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         start = 0
         for anchors in self.levels:
             level = scores[start : start + anchors].flatten()
-            values, pairs = level.topk(min(cfg.nms_pre, len(level)))
+            values, pairs = level.topk(min(before, len(level)) if before > 0 else len(level))
             kept.append((values, pairs + start * self.num_classes))
             start += anchors
         values, pairs = (torch.cat(x) for x in zip(*kept, strict=True))
         boxes, labels = boxes[pairs // self.num_classes], pairs % self.num_classes
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        chosen = ((values > cfg.score_thr) & has_area).nonzero()[:, 0]
+        chosen = ((values > cfg.get('score_thr', 0)) & has_area).nonzero()[:, 0]
         boxes, values, labels = boxes[chosen], values[chosen], labels[chosen]
         # Boxes of different classes are moved apart, so that none suppresses another.
         apart = boxes + (labels * (max(self.size) + 1))[:, None]
-        order = nms(apart, values, cfg.nms.iou_threshold)[: cfg.max_per_img]
+        order = nms(apart, values, cfg.nms.iou_threshold)
+        order = order[:most] if most > 0 else order
         return boxes[order], values[order], labels[order]
 
 

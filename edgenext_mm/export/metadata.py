@@ -79,6 +79,11 @@ def preparation(cfg: Config, size: Sequence[int] | None, free: bool) -> dict[str
     size = _fit_steps(steps, size, free, cfg.model.data_preprocessor.get('size'), divisor)
     channels = cfg.model.backbone.get('in_channels', 3)
     own = cfg.model.data_preprocessor
+    if own.get('test_cfg'):
+        raise InputError(
+            f'data_preprocessor.test_cfg is {dict(own.test_cfg)}, and the predictor pads by '
+            'pad_size_divisor alone: take it out'
+        )
     mean = list(own.get('mean') or [0.0])
     std = list(own.get('std') or [1.0])
     swapped = color_type == 'color' and channels == 3
@@ -155,13 +160,22 @@ def classes_and_palette(cfg: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def postprocessing(graph: Any) -> dict[str, Any]:
-    """Return what is done with the boxes of a detector's file."""
+    """Return what is done with the boxes of a detector's file.
+
+    Raises:
+        InputError: if boxes are suppressed in a way that the predictor does not have.
+    """
     test_cfg = graph.test_cfg
+    if test_cfg.nms.get('type') != 'nms' or {*test_cfg.nms} != {'type', 'iou_threshold'}:
+        raise InputError(
+            f'model.test_cfg.nms is {dict(test_cfg.nms)}, and the predictor has type nms with an '
+            'iou_threshold alone: set it so, or export with --raw'
+        )
     found: dict[str, Any] = {
         'score_thr': test_cfg.get('score_thr', 0.0),
-        'nms_pre': test_cfg.get('nms_pre', -1),
+        'nms_pre': _limit(test_cfg.get('nms_pre', -1)),
         'iou_threshold': test_cfg.nms.iou_threshold,
-        'max_per_img': test_cfg.get('max_per_img', -1),
+        'max_per_img': _limit(test_cfg.get('max_per_img', -1)),
         'min_bbox_size': test_cfg.get('min_bbox_size', 0),
     }
     if graph.levels is not None:
@@ -185,6 +199,10 @@ def source(cfg: Config, weights: bytes) -> dict[str, Any]:
         'weights_sha256': hashlib.sha256(weights).hexdigest(),
         'versions': versions,
     }
+
+
+def _limit(number: int) -> int | None:
+    return number if number > 0 else None  # mmdet's -1
 
 
 def _plain(value: Any) -> Any:

@@ -37,7 +37,12 @@ def differences(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -
         {'mask': 0.25}
     """
     if 'labels' in expected:
-        expected, found = _partners(expected, found)
+        both = [_off(*_partners(expected, found)), _off(*_partners(found, expected))]
+        return {name: max(one[name] for one in both) for name in expected}
+    return _off(expected, found)
+
+
+def _off(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> dict[str, float]:
     off = {}
     for name, reference in expected.items():
         values = found[name]

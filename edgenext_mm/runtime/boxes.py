@@ -44,7 +44,7 @@ def select(
     kept: list[int] = []
     with np.errstate(invalid='ignore'):  # 0 / 0: boxes without an area overlap nothing
         for best, label in enumerate(labels.tolist()):
-            if alive[best] and len(kept) < settings['max_per_img']:
+            if alive[best] and len(kept) < (settings['max_per_img'] or len(alive)):
                 kept.append(best)
                 rest = rivals[label]
                 sides = np.minimum(high[best], high[rest]) - np.maximum(low[best], low[rest])

@@ -12,9 +12,11 @@ from edgenext_mm.export import api, options
 from edgenext_mm.export.files import open_session
 from edgenext_mm.export.form import export_form
 from edgenext_mm.export.graphs import ClassifierGraph, DetectorGraph, Graph, SegmentorGraph
+from edgenext_mm.export.metadata import postprocessing
 from edgenext_mm.export.options import FORMATS, TARGETS, Options
 from edgenext_mm.export.tensorrt import OPERATIONS
 from edgenext_mm.export.verify import check_differences, differences, outputs
+from edgenext_mm.runtime.boxes import select
 
 SIZE = 64, 96
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -255,3 +257,25 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, demo_data, checkpoint
     assert [*out.iterdir()] == [out / 'holiday.jpg']
     with pytest.raises(InputError, match='names of the format ncnn end in _ncnn'):
         api.export(cfg, checkpoint('segmentation'), ncnn, tmp_path / 'model.ncnn', images)
+
+
+def test_no_limit_on_boxes_is_no_limit():
+    built = model('detection')
+    built.bbox_head.test_cfg.update(nms_pre=-1, max_per_img=-1)
+    image = torch.rand(1, 3, *SIZE) * 255
+    inside = graph('detection', built, nms=True)(image)
+    outside = graph('detection', built)
+    boxes, scores = (values[0].numpy() for values in outside(image))
+    settings = postprocessing(outside)
+    found = select(boxes, scores, settings['anchors'], (1, 1), settings)
+    assert len(found[0]) == len(inside[0]) > 200
+
+
+def test_what_is_chosen_in_another_way_is_refused():
+    detector, segmentor = model('detection'), model('segmentation')
+    detector.bbox_head.test_cfg.nms.type = 'soft_nms'
+    with pytest.raises(InputError, match='soft_nms'):
+        postprocessing(graph('detection', detector))
+    segmentor.test_cfg['mode'] = 'slide'
+    with pytest.raises(InputError, match='slide'):
+        graph('segmentation', segmentor)
