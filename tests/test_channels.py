@@ -144,21 +144,6 @@ def test_complexity(config, channels, run_tool, capsys):
     assert float(million) == pytest.approx(used / 1e6, abs=1e-3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(('channels', 'whole'), [(1, False), (4, True)])
-def test_benchmark(channels, whole, run_tool, capfd):
-    run_tool(
-        *('benchmark.py', DEMOS[0], '--batch-sizes', 1, '--shape', 64, 64, '--runs', 2),
-        *(['--whole'] if whole else []),
-        *('--cfg-options', f'model.backbone.in_channels={channels}'),
-    )
-    out, err = capfd.readouterr()
-    peers = [line.split(' |')[0][2:] for line in out.splitlines() if line.startswith('| ')][1:]
-    others = [] if whole else ['timm', 'mmpretrain', 'mobilevit_s']
-    assert peers == ['edgenext_mm, eager', 'edgenext_mm, deploy', *others]
-    assert ('model is for images of 3 channels, not 4, and left out' in err) == whole
-
-
 def fill_in(config, path, **settings):
     text = text_for_another_folder(config)
     for name, value in settings.items():

@@ -54,7 +54,7 @@ def test_masks(fill_in, check_and_train, demo_data, tmp_path):
         ):
             folder = tmp_path / split / what
             folder.mkdir(parents=True)
-            for name in names[:8]:
+            for name in names[:4]:
                 shutil.copy(demo_data / f'VOC2012/{source}/{name}.{suffix}', folder)
             folders[f'{split}_{what}'] = str(folder)
     config = fill_in(
@@ -64,7 +64,7 @@ def test_masks(fill_in, check_and_train, demo_data, tmp_path):
     )
     train, val = check_and_train(
         *(config, 'train_cfg.max_iters=2', 'train_cfg.val_interval=2'),
-        'train_dataloader.batch_size=2',
+        *('train_dataloader.batch_size=2', 'crop_size=(128,128)'),
     )
     assert np.isfinite(train[2]['loss']) and val[2]['mIoU'] >= 0
     # The learning rate is scaled from batches of 64 to those of 2, and is in warm-up.
@@ -76,6 +76,7 @@ def test_coco_boxes(fill_in, check_and_train, demo_data):
     config = fill_in(
         CONFIGS / 'ssdlite_edgenext_small_custom_coco.py',
         classes=COCO_ORDER,
+        input_size=(128, 128),
         train_images=f'{demo_data}/train2017/',
         train_annotations=f'{demo_data}/annotations/instances_train2017.json',
         val_images=f'{demo_data}/val2017/',
@@ -90,12 +91,16 @@ def test_coco_boxes(fill_in, check_and_train, demo_data):
 def test_xml_boxes(fill_in, check_and_train, run_tool, demo_data, tmp_path):
     data = shutil.copytree(demo_data / 'VOC2012', tmp_path / 'VOC2012')
     config = fill_in(
-        CONFIGS / 'ssdlite_edgenext_small_custom_voc.py', classes=CLASSES, data_root=f'{data}/'
+        CONFIGS / 'ssdlite_edgenext_small_custom_voc.py',
+        classes=CLASSES,
+        data_root=f'{data}/',
     )
-    train, val = check_and_train(config, 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1')
+    size = 'input_size=(128,128)'
+    schedule = 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1'
+    train, val = check_and_train(config, *schedule, size)
     assert len(train) == 2 and np.isfinite(train[2]['loss'])
     assert 'coco/bbox_mAP' in val[1]
-    run_tool('test.py', config, tmp_path / 'work/epoch_1.pth', '--tta')
+    run_tool('test.py', config, tmp_path / 'work/epoch_1.pth', '--tta', '--cfg-options', size)
 
 
 def test_exchanged_corners(fill_in, run_tool, demo_data, tmp_path):

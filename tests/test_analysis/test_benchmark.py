@@ -22,6 +22,7 @@ def test_compares_backbones(run_tool, tmp_path, capsys):
     run_tool(
         *('benchmark.py', config, '--batch-sizes', 2, '--shape', 64, 96, '--runs', 3),
         *('--markdown', out, '--peers', 'timm', 'mmpretrain'),
+        *('--cfg-options', 'model.backbone.in_channels=1'),
     )
     table = rows(out.read_text())
     assert out.read_text() in capsys.readouterr().out
@@ -73,13 +74,20 @@ def test_compares_checkouts(run_tool, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_compares_detectors(run_tool, capsys):
+def test_compares_detectors(run_tool, capfd):
     config = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
     run_tool(
         *('benchmark.py', config, '--whole', '--batch-sizes', 1, '--shape', 64, 64, '--runs', 3),
     )
-    table = rows(capsys.readouterr().out)
+    table = rows(capfd.readouterr().out)
     assert list(table)[-1] == 'ssdlite320_mobilenet_v3_large' and len(table) == 3
+    run_tool(
+        *('benchmark.py', config, '--whole', '--batch-sizes', 1, '--shape', 64, 64, '--runs', 2),
+        *('--cfg-options', 'model.backbone.in_channels=4'),
+    )
+    out, err = capfd.readouterr()
+    assert list(rows(out)) == ['edgenext_mm, eager', 'edgenext_mm, deploy']
+    assert 'model is for images of 3 channels, not 4, and left out' in err
     with pytest.raises(SystemExit, match='--whole is for detectors and segmentors'):
         run_tool('benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--whole')
 

@@ -163,7 +163,7 @@ compiles = pytest.mark.skipif(
 @pytest.mark.parametrize('arch', VARIANTS)
 def test_compiles_into_one_graph_for_all_sizes(arch):
     torch.compiler.reset()
-    model = randomize(EdgeNeXt(arch))
+    model = randomize(EdgeNeXt(dict(arch, depths=(1, 1, 1, 1))))
     deployed = switch_to_deploy(model, inplace=False)
     graphs = []
 
@@ -186,10 +186,23 @@ def test_compiles_into_one_graph_for_all_sizes(arch):
 
 @compiles
 @pytest.mark.slow
+@pytest.mark.parametrize('arch', [TINY, pytest.param(VARIANTS[1], marks=pytest.mark.soak)])
+def test_compiled_deploy_form(arch):
+    """Inductor's code of a convolution encoder and of an SDTA encoder with position encoding."""
+    torch.compiler.reset()
+    model = randomize(EdgeNeXt(dict(arch, depths=(1, 1, 1, 1)), out_indices=(0, 1)))
+    deployed = torch.compile(switch_to_deploy(model, inplace=False))
+    x = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        assert_maps_close(deployed(x), model(x))
+
+
+@compiles
+@pytest.mark.soak
 def test_compiled_training():
     """Inductor's one code for all sizes, forward and backward, gives the eager form's gradients."""
     torch.compiler.reset()
-    model = randomize(EdgeNeXt(dict(TINY, depths=(1, 1, 1, 1)))).train()
+    model = randomize(EdgeNeXt(dict(TINY, depths=(1, 1, 1, 1)), out_indices=(0, 1))).train()
     twin = copy.deepcopy(model)
     compiled = torch.compile(twin, fullgraph=True, dynamic=True)
     graphs = torch._dynamo.utils.counters['stats']

@@ -34,18 +34,6 @@ def test_reproduces_reference(arch):
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('arch', ['xx_small', 'xx_small_bn_hs'])
-def test_compiled_deploy_form_reproduces_reference(arch):
-    torch.compiler.reset()
-    model = randomize(EdgeNeXt(arch))
-    model.switch_to_deploy()
-    with np.load(DATA / 'edgenext_golden.npz') as golden, torch.no_grad():
-        expected = [torch.from_numpy(golden[f'edgenext_{arch}/stage{i}']) for i in range(4)]
-        maps = torch.compile(model)(torch.from_numpy(image()))
-    assert_maps_close(maps, expected)
-
-
 @pytest.mark.parametrize('output_stride', [8, 16, 32])
 @pytest.mark.parametrize('size', [(512, 512), (321, 481), (65, 97), (32, 32)])
 def test_output_strides(output_stride, size):
