@@ -1,3 +1,4 @@
+import gc
 import os
 import re
 import runpy
@@ -31,6 +32,8 @@ def quick_runners():
 
     That is to format the config, three times, and to ask compilers for their versions.
     """
+    # For each dataset mmengine looks for garbage, in a second among all that the tests import.
+    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
         patch.setattr('mmengine.runner.runner.collect_env', dict)

@@ -1,6 +1,5 @@
 """Runs of small networks in processes that can be killed at any moment."""
 
-import gc
 import os
 import signal
 import sys
@@ -77,7 +76,6 @@ def start(cfg, resume=False, hook=None):
     status = 1
     try:
         os.setpgid(0, 0)
-        gc.freeze()  # or mmengine's collections go through all that pytest has, in seconds
         folder = Path(cfg.work_dir)
         folder.mkdir(parents=True, exist_ok=True)
         sys.stdout = sys.stderr = open(folder / 'output.txt', 'a', buffering=1)  # noqa: SIM115
