@@ -1,16 +1,22 @@
 """A training run in one of two processes, which import this module; see test_distributed.py."""
 
+import copy
 import os
 import re
 
 import torch
 import torch.distributed as dist
 from conftest import ROOT, SEG_CONFIGS, data_roots
+from killed_runs import small_run
 from mmengine.config import Config
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.registry import DefaultScope
+from small_networks import TASKS
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from edgenext_mm.engine import FiniteHook
+from edgenext_mm.engine import FiniteHook, Runner
+from edgenext_mm.engine.hooks import unwrapped
 from edgenext_mm.errors import InputError
 
 DEMO_SEG = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
@@ -62,6 +68,71 @@ class SpoilLoss(Hook):
         runner.model.module.register_forward_hook(spoil)
 
 
+class Curve(Hook):
+    """Notes the mean loss of the processes, and leaves the statistics of BatchNorm as they are."""
+
+    def __init__(self):
+        self.losses = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        for module in runner.model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        loss = outputs['loss'].detach().clone()
+        all_reduce(loss, 'mean')
+        self.losses.append(loss.item())
+
+
+def run_of(task, data, work_dir):
+    """Return the config of a run whose data alone are random, for one process or several.
+
+    Its tests are of an odd number of images, in batches that do not go into it.
+    """
+    cfg = small_run(task, data, work_dir, **{'model.backbone.drop_path_rate': 0})
+    processes = get_world_size()
+    cfg.update(launcher='none' if processes == 1 else 'pytorch', sync_bn=None)
+    cfg.train_dataloader.batch_size //= processes
+    if task == 'segmentation':
+        cfg.model.decode_head.dropout_ratio = 0
+    if task == 'classification':
+        cfg.train_dataloader.batch_sampler.sizes = (64,)  # half of other batches is rounded
+    cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
+    cfg.test_dataloader.update(batch_size=2)
+    cfg.test_dataloader.dataset.indices = 7
+    cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    cfg.default_hooks.checkpoint = None
+    if task == 'detection':
+        cfg.model.test_cfg.score_thr = 0
+        cfg.test_evaluator.metric_items = ['mAP', 'mAP_50', 'AR@1000']
+    return cfg
+
+
+def train_and_test(task, data, work_dir, weights=None):
+    """Train, and test these weights or those that it has then; return losses, weights, metrics."""
+    DefaultScope._instance_dict.clear()
+    runner = Runner.from_cfg(run_of(task, data, work_dir))
+    curve = Curve()
+    runner.register_hook(curve)
+    runner.train()
+    model = unwrapped(runner.model)
+    weights = weights or {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(weights)
+    return curve.losses, weights, {key: float(value) for key, value in runner.test().items()}
+
+
+def be_like_one(rank, folder, data):
+    """Be one of the two processes that do together what one has done before."""
+    work_dir = start(rank, folder, data)
+    for task in TASKS:
+        losses, weights, metrics = torch.load(folder / f'{task}.pth')
+        got = train_and_test(task, data, str(work_dir / task), weights)
+        torch.testing.assert_close(torch.tensor(got[0]), torch.tensor(losses), rtol=1e-3, atol=0)
+        assert got[2] == metrics
+    dist.destroy_process_group()
+
+
 def start(rank, folder, data):
     os.environ.update(data_roots(data), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
@@ -100,7 +171,6 @@ def train_badly(rank, folder, data):
 
 def _train(cfg, work_dir, *hooks):
     cfg.update(launcher='pytorch', sync_bn=None, work_dir=work_dir)
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False, batch_size=2)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=3, val_interval=10)
     cfg.default_hooks.checkpoint = None

@@ -1,4 +1,4 @@
-"""Names for what goes wrong on the way: with the disk, with workers, with memory."""
+"""Names for what goes wrong on the way: with the disk, with processes, with memory."""
 
 import errno
 import re
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 
 from ..errors import InputError
@@ -25,7 +26,8 @@ def naming_faults(work_dir: str, training: bool = False) -> Iterator[None]:
         training: whether it can be resumed. Defaults to False.
 
     Raises:
-        InputError: if the disk is full, or if a worker is dead or hangs.
+        InputError: if the disk is full, or if a worker, or another process of the run, is dead or
+            hangs.
 
     Example:
         >>> with naming_faults('work_dirs/run'):
@@ -45,7 +47,8 @@ def naming_faults(work_dir: str, training: bool = False) -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         # The cause, if there is one, tells the signal.
-        if fault := _of_workers(f'{error.__cause__ or error.__context__}\n{error}'):
+        fault = _of_workers(f'{error.__cause__ or error.__context__}\n{error}')
+        if fault := fault or _of_processes(str(error)):
             raise InputError(f'{fault}{remedy}') from error
         raise
 
@@ -67,6 +70,20 @@ def _of_workers(text: str) -> str | None:
         return (
             f'a process that loads data (process {match[1]}) {match[2]}, as for want '
             'of memory: lower num_workers or prefetch_factor of the dataloader'
+        )
+    return None
+
+
+def _of_processes(text: str) -> str | None:
+    """Return what an error of PyTorch's process groups means, or None if it is none."""
+    run = f'process {get_rank()} of {get_world_size()} cannot go on'
+    # Of gloo; of NCCL and of the store, by which processes find each other.
+    if re.search(r'Connection (?:closed|reset) by peer|Broken pipe|remote process exited', text):
+        return f'{run}: another process of the run has ended. Look at its last messages'
+    if match := re.search(r'[Tt]imed out (?:waiting |after )(\d+ ?\w+)', text):
+        return (
+            f'{run}: another process of the run did not answer in {match[1]}. Look whether it '
+            'hangs, or its machine; where it only is slow, raise env_cfg.dist_cfg.timeout'
         )
     return None
 

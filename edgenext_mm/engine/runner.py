@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn as nn
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS, LOOPS
@@ -51,6 +53,7 @@ class Runner(MMEngineRunner):
       run needs to be repeated.
     - With ``randomness.deterministic``, operators that have no deterministic form are named, where
       mmengine ends the run.
+    - Several processes train on CPUs as well, by gloo.
     - ``num_workers=0`` of a dataloader is enough: what is set for the workers then has no effect,
       where PyTorch's DataLoader refuses it.
 
@@ -127,6 +130,51 @@ class Runner(MMEngineRunner):
 
         mmengine writes the config of each run into its folder of logs, ``vis_data/config.py``.
         """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment as mmengine does, where there are no GPUs as well.
+
+        Args:
+            env_cfg: of the config.
+
+        Raises:
+            InputError: if several processes are to train on CPUs by what is for GPUs; if they do
+                not find each other.
+        """
+        with naming_faults(self.work_dir):
+            if self.distributed and get_device() == 'cpu' and not is_distributed():
+                self._start_on_cpu(env_cfg.get('dist_cfg') or {})
+            super().setup_env(env_cfg)
+
+    def _start_on_cpu(self, dist_cfg: dict) -> None:
+        """Start the process group, as mmengine does after it has chosen a GPU."""
+        settings = []
+        if dist_cfg.get('backend', 'nccl') == 'nccl':
+            settings.append('env_cfg.dist_cfg.backend=gloo')
+        if self.cfg.get('sync_bn'):
+            settings.append('sync_bn=None')
+        if settings:
+            raise InputError(
+                'several processes train on CPUs, for which there is neither NCCL nor SyncBN: set '
+                f'{" and ".join(settings)} (docs/training.md says what that means)'
+            )
+        with patch('torch.cuda.set_device'):  # which mmengine calls in any case
+            init_dist(self.launcher, **dist_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes as mmengine does, on CPUs as well.
+
+        Args:
+            model_wrapper_cfg: of the config. None means MMDistributedDataParallel.
+            model: the model.
+        """
+        if self.distributed and get_device() == 'cpu' and model_wrapper_cfg is None:
+            model_wrapper_cfg = dict(
+                device_ids=None,
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            )
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def set_randomness(
         self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
