@@ -27,14 +27,16 @@ def demo_data(tmp_path_factory):
 
 @pytest.fixture(scope='session', autouse=True)
 def quick_runners():
-    """Runners of this process leave out what takes them seconds and no test looks at.
-
-    That is to format the config, three times, and to ask compilers for their versions.
-    """
+    """Runners of this process leave out what takes them seconds and no test looks at."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
-        patch.setattr('mmengine.runner.runner.collect_env', dict)
+        be_quick(patch)
         yield
+
+
+def be_quick(patch):
+    """Leave out what formats the config, three times, and asks compilers for their versions."""
+    patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
+    patch.setattr('mmengine.runner.runner.collect_env', dict)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from conftest import CONFIGS, ROOT, start_process
 from mmengine.config import Config
-from two_processes import first_stages, retinanet, train, train_badly
+from small_networks import TASKS
+from two_processes import start, train_and_test
 
 from edgenext_mm.analysis.logs import read_scalars
 
@@ -15,16 +16,13 @@ DEMO = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 
 
 @pytest.mark.slow
-def test_every_parameter_gets_a_gradient(demo_data, tmp_path):
-    """Or PyTorch's wrapper, which waits for one of each, would stop in the second iteration."""
-    models = (retinanet, first_stages)
-    torch.multiprocessing.spawn(train, (models, tmp_path, demo_data), nprocs=2)
-
-
-@pytest.mark.slow
-def test_leaves_out_steps_together(demo_data, tmp_path):
-    """Where the losses of one process are not finite, no process makes a step."""
-    torch.multiprocessing.spawn(train_badly, (tmp_path, demo_data), nprocs=2)
+def test_two_processes(demo_data, tmp_path):
+    """Two processes train and test as one does, and one alone says what it waits for."""
+    for task in TASKS:
+        torch.save(train_and_test(task, demo_data, tmp_path / task), tmp_path / f'{task}.pth')
+    metrics = [value for task in TASKS for value in torch.load(tmp_path / f'{task}.pth')[2].values()]
+    assert min(metrics) > 0
+    torch.multiprocessing.spawn(start, (tmp_path, demo_data), nprocs=2)
 
 
 @pytest.mark.slow

@@ -80,9 +80,10 @@ def _of_processes(text: str) -> str | None:
     # Of gloo; of NCCL and of the store, by which processes find each other.
     if re.search(r'Connection (?:closed|reset) by peer|Broken pipe|remote process exited', text):
         return f'{run}: another process of the run has ended. Look at its last messages'
-    if match := re.search(r'[Tt]imed out (?:waiting |after )(\d+ ?\w+)', text):
+    if match := re.search(r'[Tt]imed out (?:waiting|after) (\d+) ?(ms|seconds)', text):
+        seconds = int(match[1]) // (1000 if match[2] == 'ms' else 1)
         return (
-            f'{run}: another process of the run did not answer in {match[1]}. Look whether it '
+            f'{run}: another process of the run did not answer in {seconds} seconds. Look whether it '
             'hangs, or its machine; where it only is slow, raise env_cfg.dist_cfg.timeout'
         )
     return None

@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.sharedctypes import RawValue
 from types import FrameType
@@ -11,12 +12,15 @@ from typing import Any
 
 #: What a job that is preempted gets, and what Ctrl-C sends.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Seconds in which signals are one.
+SAME = 2
 
 
 class StopRequest:
-    """Notes the first SIGTERM or SIGINT of this process; the second acts as ever.
+    """Notes the first SIGTERM or SIGINT of this process; a later one acts as ever.
 
-    Nothing is noted outside of the main thread, where Python has no handlers.
+    Those of the same moment are one: a scheduler signals all processes of a job, and torchrun, which
+    is one of them, passes the signal on. Nothing is noted outside of the main thread, where Python has no handlers.
 
     Example:
         >>> import os
@@ -47,8 +51,11 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         # To log here could deadlock.
-        self.name = signal.Signals(number).name
-        self.close()
+        if self.name is None:
+            self.name, self.noted_at = signal.Signals(number).name, time.monotonic()
+        elif time.monotonic() - self.noted_at > SAME:
+            self.close()
+            os.kill(os.getpid(), number)
 
 
 class Workers:
