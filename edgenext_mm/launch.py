@@ -8,7 +8,7 @@ processes.
 
 import os
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from torch.distributed import run
 from torch.distributed.elastic.agent.server.api import RunResult
@@ -27,7 +27,7 @@ class _Agent(LocalElasticAgent):
     """torchrun's agent, which starts and watches the processes of a machine."""
 
     #: Exit statuses of the processes that it started last.
-    statuses: set[int | None] = set()
+    statuses: ClassVar[set[int | None]] = set()
 
     def _monitor_workers(self, worker_group: Any) -> RunResult:
         result = super()._monitor_workers(worker_group)

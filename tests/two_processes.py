@@ -11,13 +11,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from conftest import ROOT, SEG_CONFIGS, be_quick, data_roots
-from killed_runs import small_run
+from killed_runs import EXACT, last_checkpoint, small_run
 from mmengine.config import Config
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
 from short_runs import build
 from small_networks import TASKS
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgenext_mm.checkpoint.files import find_damage
@@ -25,6 +26,7 @@ from edgenext_mm.engine import FiniteHook, Runner
 from edgenext_mm.engine.hooks import unwrapped
 from edgenext_mm.errors import InputError
 
+FSDP = ROOT / 'configs' / '_base_' / 'strategies' / 'fsdp.py'
 DEMO_SEG = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 TINY = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
 
@@ -147,13 +149,40 @@ def be_like_one(folder, data):
         assert got[2] == metrics
 
 
+def be_sharded(folder, data):
+    """Train sharded and go on without, and the other way round: the end is that of no sharding."""
+
+    def run(name, sharded, iterations, resume=False):
+        DefaultScope._instance_dict.clear()
+        cfg = small_run('segmentation', data, folder / name)
+        cfg.update(launcher='pytorch', sync_bn=None, resume=resume)
+        cfg.train_cfg.update(max_iters=iterations, val_interval=3)
+        cfg.train_dataloader.batch_size = 4
+        if sharded:
+            cfg.merge_from_dict(Config.fromfile(FSDP).to_dict())
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        parameters = [*runner.model.parameters(), *runner.optim_wrapper.param_groups[0]['params']]
+        assert all(isinstance(parameter, DTensor) == sharded for parameter in parameters)
+        dist.barrier()
+        return last_checkpoint(cfg)
+
+    expected = run('whole', False, 6)
+    for sharded in (True, False):
+        name = f'sharded_{sharded}'
+        run(name, sharded, 3)
+        got = run(name, not sharded, 6, resume=True)
+        for key in EXACT[:3]:  # what has weights
+            torch.testing.assert_close(got[key], expected[key], rtol=1e-3, atol=1e-6)
+
+
 def start(rank, folder, data):
     """Be one of the two processes, of which each check makes its use."""
     os.environ.update(data_roots(data), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
     be_quick(pytest.MonkeyPatch())
     join(rank, folder / 'store')
-    for check in (be_like_one, train, train_badly):
+    for check in (be_like_one, be_sharded, train, train_badly):
         check(folder, data)
         dist.barrier()
     dist.destroy_process_group()
@@ -208,12 +237,12 @@ class EndAt(Hook):
 
 
 def wait_for_one_that_hangs(folder):
-    with pytest.raises(InputError, match='did not answer in 3 seconds.*--resume|has ended'):
+    with pytest.raises(InputError, match=r'did not answer in 3 seconds.*--resume|has ended'):
         build(folder, EndAt(partial(time.sleep, 5)), launcher='pytorch').train()
 
 
 def wait_for_one_that_is_dead(folder):
-    with pytest.raises(InputError, match='another process of the run has ended.*--resume'):
+    with pytest.raises(InputError, match=r'another process of the run has ended.*--resume'):
         build(folder, EndAt(partial(os._exit, 0)), launcher='pytorch').train()
     assert find_damage((folder / 'last_checkpoint').read_text()) is None
 

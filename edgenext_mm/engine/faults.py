@@ -83,8 +83,8 @@ def _of_processes(text: str) -> str | None:
     if match := re.search(r'[Tt]imed out (?:waiting|after) (\d+) ?(ms|seconds)', text):
         seconds = int(match[1]) // (1000 if match[2] == 'ms' else 1)
         return (
-            f'{run}: another process of the run did not answer in {seconds} seconds. Look whether it '
-            'hangs, or its machine; where it only is slow, raise env_cfg.dist_cfg.timeout'
+            f'{run}: another process of the run did not answer in {seconds} seconds. Look whether '
+            'it hangs, or its machine; where it only is slow, raise env_cfg.dist_cfg.timeout'
         )
     return None
 

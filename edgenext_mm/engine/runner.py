@@ -4,7 +4,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +14,7 @@ from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
@@ -27,6 +28,7 @@ from .faults import TIMEOUT, naming_faults
 from .lock import lock_folder
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
 from .record import write_record
+from .sharding import ShardingHook
 from .signals import Workers
 
 #: Settings of a DataLoader that PyTorch allows with workers alone.
@@ -236,6 +238,19 @@ class Runner(MMEngineRunner):
             self._load_from = found[0]
             self._resume = found[0] is not None
         super().load_or_resume()
+        if isinstance(self.optim_wrapper, OptimWrapper):  # which only train() builds
+            for hook in self._sharding():
+                hook.shard(self)
+
+    def _sharding(self) -> list[ShardingHook]:
+        return [hook for hook in self.hooks if isinstance(hook, ShardingHook)]
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save a checkpoint as mmengine does, also of what is sharded; for all processes."""
+        with ExitStack() as stack:
+            for hook in self._sharding():
+                stack.enter_context(hook.whole(self))
+            super().save_checkpoint(*args, **kwargs)
 
     def _find_checkpoint(self) -> str | None:
         if self._load_from is not None:

@@ -19,8 +19,9 @@ SAME = 2
 class StopRequest:
     """Notes the first SIGTERM or SIGINT of this process; a later one acts as ever.
 
-    Those of the same moment are one: a scheduler signals all processes of a job, and torchrun, which
-    is one of them, passes the signal on. Nothing is noted outside of the main thread, where Python has no handlers.
+    Those of the same moment are one: a scheduler signals all processes of a job, and torchrun, one
+    of them, passes the signal on. Nothing is noted outside of the main thread, where Python has no
+    handlers.
 
     Example:
         >>> import os
