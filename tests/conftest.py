@@ -97,7 +97,7 @@ def data_roots(folder):
     }
 
 
-def start_process(*command, cwd, data_root):
+def start_process(*command, cwd, data_root, stdout=subprocess.PIPE):
     """Start a command whose ``python`` is this one, for what needs a process of its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     env = dict(os.environ, **data_roots(data_root), PATH=path)
@@ -105,7 +105,7 @@ def start_process(*command, cwd, data_root):
         [*map(str, command)],
         cwd=cwd,
         env=env,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,
     )
