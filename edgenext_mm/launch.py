@@ -52,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         0 at the end of the run, 75 if it was asked to stop and has saved, and otherwise the status
         of the process that failed first, or 128 and the number of the signal that ended it.
     """
+    # Processes that are started again would read the addresses of those before them in torchrun's
+    # store (pytorch issue 135712).
+    os.environ.setdefault('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', '1')
     # Seconds for a step and a checkpoint after a signal, where torchrun leaves 30.
     os.environ.setdefault('TORCH_ELASTIC_SHUTDOWN_TIMEOUT', '300')
     api.LocalElasticAgent = _Agent  # type: ignore[misc]

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -144,40 +145,40 @@ def test_run_that_much_happens_to(demo_data, tmp_path):
                 stdout=output.stdin,
             )
 
-    def worker(launcher, rank):
-        """Return a process of the run when it has saved another checkpoint."""
-        pointer = tmp_path / 'run' / 'last_checkpoint'
-        before = pointer.stat().st_mtime_ns if pointer.exists() else 0
-        while not pointer.exists() or pointer.stat().st_mtime_ns == before:
-            assert launcher.poll() is None
+    pointer = tmp_path / 'run' / 'last_checkpoint'
+
+    def worker(launcher, starts, rank):
+        """Return a process that has been started so often, when it has saved a checkpoint."""
+        wanted = dict(RANK=str(rank), TORCHELASTIC_RESTART_COUNT=str(starts))
+        while launcher.poll() is None:
+            for process in psutil.Process(launcher.pid).children():
+                with suppress(psutil.Error, FileNotFoundError):  # before the process, or the file
+                    saved = pointer.stat().st_mtime > process.create_time()
+                    if saved and wanted.items() <= process.environ().items():
+                        return process
             time.sleep(0.05)
-        workers = psutil.Process(launcher.pid).children()
-        return next(one for one in workers if one.environ().get('RANK') == str(rank))
+        pytest.fail((tmp_path / 'run.txt').read_text())
 
     assert start('calm').wait(600) == 0
     launcher = start('run')
-    worker(launcher, 1).kill()
-    worker(launcher, 0).kill()
-    newest = Path((tmp_path / 'run' / 'last_checkpoint').read_text())
+    worker(launcher, 0, 1).kill()
+    worker(launcher, 1, 0).kill()
+    newest = Path(pointer.read_text())
     os.truncate(newest, newest.stat().st_size // 2)
-    first = worker(launcher, 0)
-    first.rlimit(psutil.RLIMIT_FSIZE, (50_000, 50_000))
-    first.wait(60)
-    launcher.send_signal(signal.SIGTERM)
-    assert launcher.wait(120) in (75, 143)  # before the training begins, there is nothing to save
-    launcher = start('run')
-    worker(launcher, 1).suspend()
-    worker(launcher, 0)
+    worker(launcher, 2, 0).rlimit(psutil.RLIMIT_FSIZE, (50_000, 50_000))
+    worker(launcher, 3, 0)
     launcher.send_signal(signal.SIGTERM)
     assert launcher.wait(120) == 75
-    assert start('run').wait(600) == 0
+    launcher = start('run')
+    worker(launcher, 0, 1).suspend()
+    assert launcher.wait(600) == 0
 
     said = (tmp_path / 'run.txt').read_text()
     for text in (
-        'another process of the run has ended',
+        'another one has ended',
         f'{newest} is damaged',
         'ake room there, and go on with --resume',
-        'another process of the run did not answer in 20 seconds',
+        'another one did not answer in 20 seconds',
         'stopped by SIGTERM, with a checkpoint',
     ):
         assert text in said, said

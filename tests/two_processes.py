@@ -152,6 +152,9 @@ def be_like_one(folder, data):
 def be_sharded(folder, data):
     """Train sharded and go on without, and the other way round: the end is that of no sharding."""
 
+    config = folder / f'sharded_{dist.get_rank()}.py'
+    config.write_text(f'_base_ = {[str(DEMO_SEG), str(FSDP)]}\n')
+
     def run(name, sharded, iterations, resume=False):
         DefaultScope._instance_dict.clear()
         cfg = small_run('segmentation', data, folder / name)
@@ -159,11 +162,12 @@ def be_sharded(folder, data):
         cfg.train_cfg.update(max_iters=iterations, val_interval=3)
         cfg.train_dataloader.batch_size = 4
         if sharded:
-            cfg.merge_from_dict(Config.fromfile(FSDP).to_dict())
+            cfg.sharding = Config.fromfile(config).sharding
         runner = Runner.from_cfg(cfg)
         runner.train()
         parameters = [*runner.model.parameters(), *runner.optim_wrapper.param_groups[0]['params']]
         assert all(isinstance(parameter, DTensor) == sharded for parameter in parameters)
+        assert_both_have(runner.model.buffers())  # of BatchNorm, as they were validated
         dist.barrier()
         return last_checkpoint(cfg)
 
@@ -237,12 +241,13 @@ class EndAt(Hook):
 
 
 def wait_for_one_that_hangs(folder):
-    with pytest.raises(InputError, match=r'did not answer in 3 seconds.*--resume|has ended'):
+    says = ('did not answer in 3 seconds', 'has ended')[dist.get_rank()]
+    with pytest.raises(InputError, match=rf'another one {says}\..*--resume'):
         build(folder, EndAt(partial(time.sleep, 5)), launcher='pytorch').train()
 
 
 def wait_for_one_that_is_dead(folder):
-    with pytest.raises(InputError, match=r'another process of the run has ended.*--resume'):
+    with pytest.raises(InputError, match=r'another one has ended\..*--resume'):
         build(folder, EndAt(partial(os._exit, 0)), launcher='pytorch').train()
     assert find_damage((folder / 'last_checkpoint').read_text()) is None
 
@@ -263,8 +268,12 @@ def _train(cfg, work_dir, *hooks):
     optimizer = runner.optim_wrapper.optimizer
     without = [name for name, p in runner.model.named_parameters() if not optimizer.state[p]]
     assert without == []
-    weights = torch.nn.utils.parameters_to_vector(runner.model.parameters()).detach()
-    both = [torch.empty_like(weights) for _ in range(2)]
-    dist.all_gather(both, weights)
-    assert torch.isfinite(weights).all() and torch.equal(*both)
+    assert_both_have(runner.model.parameters())
     return runner
+
+
+def assert_both_have(tensors):
+    vector = torch.cat([tensor.detach().double().flatten() for tensor in tensors])
+    both = [torch.empty_like(vector) for _ in range(2)]
+    dist.all_gather(both, vector)
+    assert torch.isfinite(vector).all() and torch.equal(*both)

@@ -1,14 +1,16 @@
 """Names for what goes wrong on the way: with the disk, with processes, with memory."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import get_rank
 from torch import Tensor
+from torch.distributed import DistError
 
 from ..errors import InputError
 
@@ -48,7 +50,7 @@ def naming_faults(work_dir: str, training: bool = False) -> Iterator[None]:
     except RuntimeError as error:
         # The cause, if there is one, tells the signal.
         fault = _of_workers(f'{error.__cause__ or error.__context__}\n{error}')
-        if fault := fault or _of_processes(str(error)):
+        if fault := fault or _of_processes(error):
             raise InputError(f'{fault}{remedy}') from error
         raise
 
@@ -74,18 +76,20 @@ def _of_workers(text: str) -> str | None:
     return None
 
 
-def _of_processes(text: str) -> str | None:
+def _of_processes(error: RuntimeError) -> str | None:
     """Return what an error of PyTorch's process groups means, or None if it is none."""
-    run = f'process {get_rank()} of {get_world_size()} cannot go on'
-    # Of gloo; of NCCL and of the store, by which processes find each other.
-    if re.search(r'Connection (?:closed|reset) by peer|Broken pipe|remote process exited', text):
-        return f'{run}: another process of the run has ended. Look at its last messages'
+    text = str(error)
+    if 'gloo' not in text and not isinstance(error, DistError):
+        return None
+    run = f'process {os.environ.get("RANK", get_rank())} of the run cannot go on'
     if match := re.search(r'[Tt]imed out (?:waiting|after) (\d+) ?(ms|seconds)', text):
         seconds = int(match[1]) // (1000 if match[2] == 'ms' else 1)
         return (
-            f'{run}: another process of the run did not answer in {seconds} seconds. Look whether '
-            'it hangs, or its machine; where it only is slow, raise env_cfg.dist_cfg.timeout'
+            f'{run}: another one did not answer in {seconds} seconds. Look whether it hangs, or '
+            'its machine; where it only is slow, raise env_cfg.dist_cfg.timeout'
         )
+    if re.search(r'by peer|refused|Broken pipe|remote process exited|likely closed', text):
+        return f'{run}: another one has ended. Look at its last messages'
     return None
 
 

@@ -4,7 +4,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -68,6 +68,7 @@ class Runner(MMEngineRunner):
     """
 
     _resume: bool
+    sharding: ShardingHook | None = None
 
     def train(self) -> nn.Module:
         """Train, and return the model.
@@ -203,6 +204,13 @@ class Runner(MMEngineRunner):
             loop = _resumable(loop, LOOPS)
         return super().build_train_loop(loop)
 
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """Register the hooks of the config as mmengine does, and the one that ``sharding`` sets."""
+        super().register_hooks(*args, **kwargs)
+        if self.cfg.get('sharding'):
+            self.sharding = HOOKS.build(self.cfg.sharding)
+            self.register_hook(self.sharding)
+
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """Register a hook as mmengine does, for checkpoints one that can be resumed from."""
         super().register_hook(_resumable(hook, HOOKS) if isinstance(hook, dict) else hook, priority)
@@ -238,18 +246,12 @@ class Runner(MMEngineRunner):
             self._load_from = found[0]
             self._resume = found[0] is not None
         super().load_or_resume()
-        if isinstance(self.optim_wrapper, OptimWrapper):  # which only train() builds
-            for hook in self._sharding():
-                hook.shard(self)
-
-    def _sharding(self) -> list[ShardingHook]:
-        return [hook for hook in self.hooks if isinstance(hook, ShardingHook)]
+        if self.sharding and isinstance(self.optim_wrapper, OptimWrapper):  # in a training run
+            self.sharding.shard(self)
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save a checkpoint as mmengine does, also of what is sharded; for all processes."""
-        with ExitStack() as stack:
-            for hook in self._sharding():
-                stack.enter_context(hook.whole(self))
+        with self.sharding.whole(self) if self.sharding else nullcontext():
             super().save_checkpoint(*args, **kwargs)
 
     def _find_checkpoint(self) -> str | None:

@@ -31,6 +31,8 @@ except ImportError:  # before PyTorch 2.6
 class ShardingHook(Hook):
     """Shards the training, by PyTorch's FSDP (``fully_shard``), in the place of DDP.
 
+    For ``sharding`` of a config with the Runner of this package.
+
     Each process keeps a part of each weight, of its gradient, of its average and of the optimizer's
     state. The network is whole from the forward pass to the backward pass. Checkpoints are the
     ordinary ones: what a run with this hook saves, one without it resumes, in any number of
@@ -42,7 +44,7 @@ class ShardingHook(Hook):
             scaled, as AmpOptimWrapper does in float16.
 
     Example:
-        >>> default_hooks = dict(sharding=dict(type='edgenext_mm.ShardingHook'))
+        >>> sharding = dict(type='edgenext_mm.ShardingHook')
     """
 
     # After EMAHook has put the average into the model, before SwitchToDeployHook copies that.
@@ -152,7 +154,7 @@ def whole(value: Any) -> Any:
         >>> whole(1)
         1
     """
-    return value.full_tensor() if fully_shard and isinstance(value, DTensor) else value
+    return value.full_tensor() if fully_shard is not None and isinstance(value, DTensor) else value
 
 
 def _like(parameter: Any, value: Any) -> Any:
