@@ -28,16 +28,18 @@ def demo_data(tmp_path_factory):
 
 @pytest.fixture(scope='session', autouse=True)
 def quick_runners():
-    """Runners of this process leave out what takes them seconds and no test looks at.
-
-    That is to format the config, three times, and to ask compilers for their versions.
-    """
+    """Runners of this process leave out what takes them seconds and no test looks at."""
     # For each dataset mmengine looks for garbage, in a second among all that the tests import.
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
-        patch.setattr('mmengine.runner.runner.collect_env', dict)
+        be_quick(patch)
         yield
+
+
+def be_quick(patch):
+    """Leave out what formats the config, three times, and asks compilers for their versions."""
+    patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
+    patch.setattr('mmengine.runner.runner.collect_env', dict)
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +100,7 @@ def data_roots(folder):
     }
 
 
-def start_process(*command, cwd, data_root):
+def start_process(*command, cwd, data_root, stdout=subprocess.PIPE):
     """Start a command whose ``python`` is this one, for what needs a process of its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     env = dict(os.environ, **data_roots(data_root), PATH=path)
@@ -106,7 +108,7 @@ def start_process(*command, cwd, data_root):
         [*map(str, command)],
         cwd=cwd,
         env=env,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,
     )

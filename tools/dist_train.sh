@@ -1,16 +1,26 @@
 #!/usr/bin/env bash
 # Usage: tools/dist_train.sh CONFIG GPUS [ARGUMENTS OF tools/train.py]
-# Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
+# With --resume, processes that die are started again, MAX_RESTARTS times (3).
+# Several machines: set NNODES, MASTER_ADDR and PORT on each, and NODE_RANK, 0 on MASTER_ADDR.
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }
 CONFIG=$1
 GPUS=$2
 shift 2
 
-python -m torch.distributed.run \
+# Without --resume, or with --resume FILE, they would begin where they began before.
+case " $* --" in
+    *' --resume --'*) RESTARTS=${MAX_RESTARTS:-3} ;;
+    *) RESTARTS=0 ;;
+esac
+
+# exec: signals are for the launcher.
+exec python -m edgenext_mm.launch \
     --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
-    --nproc_per_node="$GPUS" \
+    --nproc-per-node="$GPUS" \
+    --rdzv-backend=c10d \
+    --rdzv-id=edgenext_mm \
+    --rdzv-endpoint="${MASTER_ADDR:-127.0.0.1}:${PORT:-$((${NNODES:-1} > 1 ? 29500 : 0))}" \
+    ${NODE_RANK:+--rdzv-conf=is_host=$((NODE_RANK == 0))} \
+    --max-restarts="$RESTARTS" \
     "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "$@"

@@ -23,7 +23,8 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # Seconds that a process waits for another, longer than the 600 that workers have for a batch.
+    dist_cfg=dict(backend='nccl', timeout=900),
 )
 log_level = 'INFO'
 log_processor = dict(type='LogProcessor', window_size=50)

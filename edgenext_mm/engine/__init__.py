@@ -17,6 +17,7 @@ from .run_length import RunLengthCheckHook
 from .runner import Runner
 from .samplers import MultiScaleBatchSampler
 from .schedulers import WarmupLR
+from .sharding import ShardingHook
 
 __all__ = [
     'AdamW',
@@ -33,6 +34,7 @@ __all__ = [
     'PretrainedHook',
     'RunLengthCheckHook',
     'Runner',
+    'ShardingHook',
     'SmallImageHook',
     'SwitchToDeployHook',
     'WarmupLR',

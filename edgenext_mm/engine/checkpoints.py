@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.dist import all_reduce, barrier, get_world_size, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.optim import OptimWrapperDict
@@ -203,6 +203,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         return stops, late
 
     def _stop(self, runner: Runner) -> None:
+        barrier()  # launchers end the other processes once one has ended, and the first has saved
         self._log_stop(runner)
         raise Interrupted
 

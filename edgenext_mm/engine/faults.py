@@ -1,13 +1,16 @@
-"""Names for what goes wrong on the way: with the disk, with workers, with memory."""
+"""Names for what goes wrong on the way: with the disk, with processes, with memory."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank
 from torch import Tensor
+from torch.distributed import DistError
 
 from ..errors import InputError
 
@@ -25,7 +28,8 @@ def naming_faults(work_dir: str, training: bool = False) -> Iterator[None]:
         training: whether it can be resumed. Defaults to False.
 
     Raises:
-        InputError: if the disk is full, or if a worker is dead or hangs.
+        InputError: if the disk is full, or if a worker, or another process of the run, is dead or
+            hangs.
 
     Example:
         >>> with naming_faults('work_dirs/run'):
@@ -45,7 +49,8 @@ def naming_faults(work_dir: str, training: bool = False) -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         # The cause, if there is one, tells the signal.
-        if fault := _of_workers(f'{error.__cause__ or error.__context__}\n{error}'):
+        fault = _of_workers(f'{error.__cause__ or error.__context__}\n{error}')
+        if fault := fault or _of_processes(error):
             raise InputError(f'{fault}{remedy}') from error
         raise
 
@@ -68,6 +73,23 @@ def _of_workers(text: str) -> str | None:
             f'a process that loads data (process {match[1]}) {match[2]}, as for want '
             'of memory: lower num_workers or prefetch_factor of the dataloader'
         )
+    return None
+
+
+def _of_processes(error: RuntimeError) -> str | None:
+    """Return what an error of PyTorch's process groups means, or None if it is none."""
+    text = str(error)
+    if 'gloo' not in text and not isinstance(error, DistError):
+        return None
+    run = f'process {os.environ.get("RANK", get_rank())} of the run cannot go on'
+    if match := re.search(r'[Tt]imed out (?:waiting|after) (\d+) ?(ms|seconds)', text):
+        seconds = int(match[1]) // (1000 if match[2] == 'ms' else 1)
+        return (
+            f'{run}: another one did not answer in {seconds} seconds. Look whether it hangs, or '
+            'its machine; where it only is slow, raise env_cfg.dist_cfg.timeout'
+        )
+    if re.search(r'by peer|refused|Broken pipe|remote process exited|likely closed', text):
+        return f'{run}: another one has ended. Look at its last messages'
     return None
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..registry import HOOKS
 from .hooks import unwrapped
+from .sharding import whole
 
 #: What of a run a checkpoint holds.
 _STATE = ('in_a_row', 'left_out', 'steps', 'has_gradient', 'has_rate', 'batches')
@@ -212,7 +213,7 @@ class FiniteHook(Hook):
         losses = [value for _, losses in self.batches for value in losses.values()]
         values = self._copy_buffers()
         sound = _all_finite(losses + values)
-        norm = get_total_norm(gradients) if gradients else sound.float() * 0
+        norm = whole(get_total_norm(gradients)) if gradients else sound.float() * 0
         # All that is asked of the device, in one answer.
         still = ~norm.isfinite() | (norm == 0)
         facts = torch.stack([sound.to(norm.device), norm.isfinite(), still]).float()
@@ -271,7 +272,7 @@ class FiniteHook(Hook):
             )
 
     def _check_weights(self, runner: Runner) -> None:
-        _check('the model', self.model.state_dict(), self.constants)
+        _check('the model', unwrapped(runner.model).state_dict(), self.constants)
         for hook in self.averages:
             _check('the averaged model', hook.ema_model.module.state_dict(), self.constants)
 
@@ -286,7 +287,7 @@ def _check(what: str, tensors: Mapping[str, Any], constants: Iterable[str]) -> N
         for key, value in tensors.items()
         if isinstance(value, Tensor) and not key.endswith(tuple(constants))
     }
-    finite = [value.isfinite().all() for value in values.values() if value.numel()]
+    finite = [whole(value.isfinite().all()) for value in values.values() if value.numel()]
     if not finite or torch.stack([flag.cpu() for flag in finite]).all():
         return
     names = [key for key, value in values.items() if not _is_finite(value)]
@@ -325,7 +326,7 @@ def _all_finite(tensors: list[Tensor]) -> Tensor:
 
 
 def _is_finite(value: Any) -> bool:
-    return not isinstance(value, Tensor) or bool(value.isfinite().all())
+    return not isinstance(value, Tensor) or bool(whole(value.isfinite().all()))
 
 
 def _tensors(content: Any, name: str = '') -> dict[str, Tensor]:

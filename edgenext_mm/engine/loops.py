@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import broadcast, get_rank, get_world_size
 from mmengine.hooks import EarlyStoppingHook, EMAHook
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from ..errors import InputError, Interrupted
 from ..registry import LOOPS
 from .faults import naming_memory
+from .hooks import unwrapped
 from .randomness import seed_iteration
 from .samplers import PlacedBatches
 
@@ -163,6 +164,9 @@ class ResumableLoop(BaseLoop):
         if self.runner.val_loop is None or self._is_validated or not self._is_due():
             return
         self._is_validated = True  # as a checkpoint at the end of the validation has to say
+        # Without SyncBN each process has statistics of its own. A checkpoint has the first's.
+        for buffer in unwrapped(self.runner.model).buffers():
+            broadcast(buffer)
         try:
             self.runner.val_loop.run()
         except Interrupted:

@@ -4,14 +4,17 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn as nn
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
@@ -25,7 +28,8 @@ from .faults import TIMEOUT, naming_faults
 from .lock import lock_folder
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
 from .record import write_record
-from .signals import Workers
+from .sharding import ShardingHook
+from .signals import Workers, workers_outlive
 
 #: Settings of a DataLoader that PyTorch allows with workers alone.
 _OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
@@ -51,6 +55,7 @@ class Runner(MMEngineRunner):
       run needs to be repeated.
     - With ``randomness.deterministic``, operators that have no deterministic form are named, where
       mmengine ends the run.
+    - Several processes train on CPUs as well, by gloo.
     - ``num_workers=0`` of a dataloader is enough: what is set for the workers then has no effect,
       where PyTorch's DataLoader refuses it.
 
@@ -63,6 +68,7 @@ class Runner(MMEngineRunner):
     """
 
     _resume: bool
+    sharding: ShardingHook | None = None
 
     def train(self) -> nn.Module:
         """Train, and return the model.
@@ -76,6 +82,7 @@ class Runner(MMEngineRunner):
             lock_folder(self.work_dir),
             naming_faults(self.work_dir, training=True),
             self._naming_operators(),
+            self._ending_workers(),
         ):
             super().dump_config()
             write_record(self)
@@ -83,7 +90,6 @@ class Runner(MMEngineRunner):
                 return super().train()
             finally:
                 self.call_hook('end_train')
-                self._end_workers()
 
     def val(self) -> dict:
         """Validate, and return the metrics.
@@ -91,11 +97,8 @@ class Runner(MMEngineRunner):
         Raises:
             InputError: if data do not come.
         """
-        with naming_faults(self.work_dir):
-            try:
-                return super().val()
-            finally:
-                self._end_workers()
+        with naming_faults(self.work_dir), self._ending_workers():
+            return super().val()
 
     def test(self) -> dict:
         """Test, and return the metrics.
@@ -103,30 +106,77 @@ class Runner(MMEngineRunner):
         Raises:
             InputError: if data do not come.
         """
-        with naming_faults(self.work_dir):
-            try:
-                return super().test()
-            finally:
-                self._end_workers()
+        with naming_faults(self.work_dir), self._ending_workers():
+            return super().test()
 
-    def _end_workers(self) -> None:
-        """End the workers that stay from one pass over the data to the next.
+    @contextmanager
+    def _ending_workers(self) -> Iterator[None]:
+        """End the workers that stay from one pass over the data to the next when a run is over.
 
         Else the garbage collector does, at any later time, and in processes that were forked before
         it a second time.
         """
-        for loop in (self._train_loop, self._val_loop, self._test_loop):
-            loader = getattr(loop, 'dataloader', None)
-            iterator = getattr(loader, '_iterator', None)
-            if loader is not None and iterator is not None:
-                loader._iterator = None
-                iterator._shutdown_workers()
+        try:
+            with workers_outlive():
+                yield
+        finally:
+            for loop in (self._train_loop, self._val_loop, self._test_loop):
+                loader = getattr(loop, 'dataloader', None)
+                iterator = getattr(loader, '_iterator', None)
+                if loader is not None and iterator is not None:
+                    loader._iterator = None
+                    iterator._shutdown_workers()
 
     def dump_config(self) -> None:
         """Leave it to the training: a test would write over the config of the run it tests.
 
         mmengine writes the config of each run into its folder of logs, ``vis_data/config.py``.
         """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment as mmengine does, where there are no GPUs as well.
+
+        Args:
+            env_cfg: of the config.
+
+        Raises:
+            InputError: if several processes are to train on CPUs by what is for GPUs; if they do
+                not find each other.
+        """
+        with naming_faults(self.work_dir):
+            if self.distributed and get_device() == 'cpu' and not is_distributed():
+                self._start_on_cpu(env_cfg.get('dist_cfg') or {})
+            super().setup_env(env_cfg)
+
+    def _start_on_cpu(self, dist_cfg: dict) -> None:
+        """Start the process group, as mmengine does after it has chosen a GPU."""
+        settings = []
+        if dist_cfg.get('backend', 'nccl') == 'nccl':
+            settings.append('env_cfg.dist_cfg.backend=gloo')
+        if self.cfg.get('sync_bn'):
+            settings.append('sync_bn=None')
+        if settings:
+            raise InputError(
+                'several processes train on CPUs, for which there is neither NCCL nor SyncBN: set '
+                f'{" and ".join(settings)} (docs/training.md says what that means)'
+            )
+        with patch('torch.cuda.set_device'):  # which mmengine calls in any case
+            init_dist(self.launcher, **dist_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes as mmengine does, on CPUs as well.
+
+        Args:
+            model_wrapper_cfg: of the config. None means MMDistributedDataParallel.
+            model: the model.
+        """
+        if self.distributed and get_device() == 'cpu' and model_wrapper_cfg is None:
+            model_wrapper_cfg = dict(
+                device_ids=None,
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            )
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def set_randomness(
         self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
@@ -152,6 +202,13 @@ class Runner(MMEngineRunner):
                 loop['type'] = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
             loop = _resumable(loop, LOOPS)
         return super().build_train_loop(loop)
+
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """Register the hooks of the config as mmengine does, and the one that ``sharding`` sets."""
+        super().register_hooks(*args, **kwargs)
+        if self.cfg.get('sharding'):
+            self.sharding = HOOKS.build(self.cfg.sharding)
+            self.register_hook(self.sharding)
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """Register a hook as mmengine does, for checkpoints one that can be resumed from."""
@@ -188,6 +245,13 @@ class Runner(MMEngineRunner):
             self._load_from = found[0]
             self._resume = found[0] is not None
         super().load_or_resume()
+        if self.sharding and isinstance(self.optim_wrapper, OptimWrapper):  # in a training run
+            self.sharding.shard(self)
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save a checkpoint as mmengine does, also of what is sharded; for all processes."""
+        with self.sharding.whole(self) if self.sharding else nullcontext():
+            super().save_checkpoint(*args, **kwargs)
 
     def _find_checkpoint(self) -> str | None:
         if self._load_from is not None:

@@ -1,22 +1,27 @@
 """Signals that ask a run to stop."""
 
-import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 from typing import Any
 
 #: What a job that is preempted gets, and what Ctrl-C sends.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Seconds in which signals are one.
+SAME = 2
 
 
 class StopRequest:
-    """Notes the first SIGTERM or SIGINT of this process; the second acts as ever.
+    """Notes the first SIGTERM or SIGINT of this process; a later one acts as ever.
 
-    Nothing is noted outside of the main thread, where Python has no handlers.
+    Those of the same moment are one: a scheduler signals all processes of a job, and torchrun, one
+    of them, passes the signal on. Nothing is noted outside of the main thread, where Python has no
+    handlers.
 
     Example:
         >>> import os
@@ -47,16 +52,19 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         # To log here could deadlock.
-        self.name = signal.Signals(number).name
-        self.close()
+        if self.name is None:
+            self.name, self.noted_at = signal.Signals(number).name, time.monotonic()
+        elif time.monotonic() - self.noted_at > SAME:
+            self.close()
+            os.kill(os.getpid(), number)
 
 
 class Workers:
     """Lets a worker that loads data outlive the first signal of a kind, which the whole job gets.
 
     For ``worker_init_fn`` of a DataLoader. The process that trains still needs the worker to finish
-    its step. When that process has come to its end, and Python terminates what workers are left,
-    they obey.
+    its step. When the run is over, see :func:`workers_outlive`, and PyTorch or Python terminates
+    what workers are left, they obey: also one that hangs.
 
     Args:
         init: what else to do in a worker, with its number.
@@ -64,7 +72,7 @@ class Workers:
 
     def __init__(self, init: Callable[[int], None] | None) -> None:
         self.init = init
-        self.is_over = _is_over
+        self.is_running = _is_running
 
     def __call__(self, number: int) -> None:
         if self.init is not None:
@@ -74,17 +82,19 @@ class Workers:
 
     def _ignore_once(self, number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        if self.is_over.value:
+        if not self.is_running.value:
             os.kill(os.getpid(), number)
 
 
 # Memory that this process shares with its workers.
-_is_over: Any = RawValue('b', 0)
+_is_running: Any = RawValue('b', 0)
 
 
-def _end() -> None:
-    _is_over.value = 1
-
-
-# Comes before the handler of multiprocessing, which is registered when that is imported.
-atexit.register(_end)
+@contextmanager
+def workers_outlive() -> Iterator[None]:
+    """Let :class:`Workers` outlive signals as long as the context lasts, which is that of a run."""
+    _is_running.value = 1
+    try:
+        yield
+    finally:
+        _is_running.value = 0

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmdet.models.dense_heads import SSDHead
+from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from ..checkpoint.whole import WholeModule
@@ -142,6 +144,15 @@ class SSDLiteHead(WholeModule, SSDHead):
             convs[-1][-2] = ConvModule(
                 channels, channels, 3, padding=1, groups=channels, act_cfg=self.act_cfg
             )
+
+    def get_targets(self, *args: Any, **kwargs: Any) -> tuple:
+        """Return what mmdet's method does, with the mean number of objects' anchors of a process.
+
+        So the mean of the losses of several processes is the loss of their batches together.
+        """
+        *targets, avg_factor = super().get_targets(*args, **kwargs)
+        mean = reduce_mean(torch.tensor(float(avg_factor), device=targets[0][0].device))
+        return *targets, mean.item()
 
     def loss_by_feat_single(
         self,

@@ -21,6 +21,7 @@ from mmengine.logging import MMLogger
 from short_runs import Numbers, build, run, stop, weights
 
 from edgenext_mm.engine import CheckpointHook, EpochBasedTrainLoop, IterBasedTrainLoop
+from edgenext_mm.engine.signals import StopRequest
 from edgenext_mm.errors import InputError, Interrupted
 
 
@@ -280,6 +281,21 @@ def test_one_run_in_a_folder(tmp_path):
         other.wait()
         other.stdout.close()
     assert len(run(tmp_path)) == 24 and len(run(tmp_path)) == 24
+
+
+def test_signals_of_a_moment_are_one(monkeypatch):
+    """torchrun hands on the signal that a scheduler has sent to all processes already."""
+    request = StopRequest()
+    request.listen()
+    try:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert request.name == 'SIGINT'
+        monkeypatch.setattr('edgenext_mm.engine.signals.SAME', 0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        request.close()
 
 
 def test_signals_are_as_before(tmp_path):

@@ -1,5 +1,7 @@
 """Faults of the machine have names."""
 
+import gc
+import multiprocessing
 import os
 import signal
 import time
@@ -8,8 +10,9 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from short_runs import Numbers, build, collate
+from torch.distributed import DistStoreError
 
-from edgenext_mm.engine.faults import naming_memory
+from edgenext_mm.engine.faults import naming_faults, naming_memory
 from edgenext_mm.errors import InputError
 
 
@@ -54,6 +57,33 @@ def test_workers(tmp_path, mode, dataset, message):
     with pytest.raises(InputError, match=message) as error:
         getattr(runner, mode)()
     assert ('--resume' in str(error.value)) == (mode == 'train')
+    del error, runner
+    gc.collect()  # the loader of a validation
+    for worker in multiprocessing.active_children():
+        worker.join(5)
+        assert not worker.is_alive()  # also one that hangs
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (
+            RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:5'),
+            r'process 1 of the run cannot go on: another one has ended\..*--resume',
+        ),
+        (
+            DistStoreError('Timed out after 901 seconds waiting for clients. 1/2 clients joined.'),
+            r'process 1 .* another one did not answer in 901 seconds\. .*dist_cfg\.timeout',
+        ),
+        (RuntimeError('Connection reset by peer'), r'^Connection reset by peer$'),
+    ],
+)
+def test_other_processes(monkeypatch, error, message):
+    """Which is told from what else may have ended, such as a server that data come from."""
+    monkeypatch.setenv('RANK', '1')
+    expected = InputError if 'another' in message else RuntimeError
+    with pytest.raises(expected, match=message), naming_faults('work_dir', training=True):
+        raise error
 
 
 def test_workers_have_ten_minutes(tmp_path):
