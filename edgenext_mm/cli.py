@@ -36,6 +36,9 @@ _NOISE = (
     'Warning: Profiler clears events',  # each measurement of memory has a profiler of its own
     'Image size ',  # Pillow; edgenext_mm.images names the file
     'faster_coco_eval is not installed',  # no config here needs it
+    '`isinstance(treespec, LeafSpec)`',  # ExecuTorch, hundreds of times
+    'guard_size_oblivious will be removed',  # ExecuTorch
+    'This API is experimental',  # ExecuTorch's runtime
 )
 
 
@@ -129,7 +132,7 @@ def prepare_process() -> None:
     """
     os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # each start of PyTorch's profiler
     for message in _NOISE:
-        warnings.filterwarnings('ignore', message)
+        warnings.filterwarnings('ignore', re.escape(message))
 
     import mmengine.logging
 

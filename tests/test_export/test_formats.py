@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, start_process
 from small_networks import ARCH, config_of, network
+from small_networks import TASKS as MODELS
 
 from edgenext_mm.errors import InputError
 from edgenext_mm.export import api, options
@@ -81,15 +83,49 @@ def check(session, reference, inputs, exact=True):
     check_differences([differences(outputs(reference, inputs), found)], exact)
 
 
-@pytest.mark.parametrize('bn_hs', (False, True))
-@pytest.mark.parametrize('task', TASKS)
-@pytest.mark.parametrize('name', formats(*[name for name in FORMATS if FORMATS[name].runs_here]))
-def test_a_file_computes_what_the_model_does(name, task, bn_hs, tmp_path):
+def check_file(name, task, bn_hs, tmp_path):
     path = tmp_path / f'model{FORMATS[name].suffix}'
     reference, inputs, info = write(path, Options(name), task, model(task, bn_hs))
     session = in_full(path)
     assert session.metadata == info
     check(session, reference, inputs)
+
+
+IN_PROCESS = [name for name in FORMATS if FORMATS[name].runs_here and name != 'executorch']
+
+
+@pytest.mark.parametrize('bn_hs', (False, True))
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('name', formats(*IN_PROCESS))
+def test_a_file_computes_what_the_model_does(name, task, bn_hs, tmp_path):
+    check_file(name, task, bn_hs, tmp_path)
+
+
+@pytest.mark.soak  # up to a minute each
+@pytest.mark.parametrize('bn_hs', (False, True))
+@pytest.mark.parametrize('task', TASKS)
+def test_an_executorch_file_computes_what_the_model_does(task, bn_hs, tmp_path):
+    check_file('executorch', task, bn_hs, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_tool_writes_and_checks_an_executorch_file(tmp_path, demo_data, checkpoint):
+    """In a process of its own: beside the other runtimes, in a long one, ExecuTorch has crashed."""
+    base, settings = MODELS['segmentation']
+    settings = settings | dict(backbone=dict(arch=dict(_delete_=True, **ARCH)))
+    config, path = tmp_path / 'config.py', tmp_path / 'model.pte'
+    config.write_text(f'_base_ = {str(base)!r}\nmodel = {settings!r}\n')
+    tool = start_process(
+        *('python', ROOT / 'tools/export.py', config, checkpoint('segmentation')),
+        *('--format', 'executorch', '--size', *SIZE, '--out', path),
+        cwd=tmp_path,
+        data_root=demo_data,
+    )
+    output, _ = tool.communicate(timeout=600)
+    assert tool.returncode == 0 and 'mask: off by' in output, output
+    assert 'Warning' not in output, output
+    assert path.stat().st_size > 10_000
+    assert json.loads(path.with_name('model.pte.json').read_text())['task'] == 'segmentation'
 
 
 @pytest.mark.parametrize('task', TASKS)
