@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..runtime.sessions import openvino_core
 
 _TYPES = {'f32': 'float32', 'bf16': 'bfloat16', 'f16': 'float16'}
 
@@ -153,5 +154,5 @@ def _openvinos_choice() -> str:
 
     x = opset13.parameter([1], np.float32)
     model = openvino.Model([opset13.relu(x)], [x])
-    compiled = openvino.Core().compile_model(model, 'CPU')
+    compiled = openvino_core().compile_model(model, 'CPU')
     return compiled.get_property('INFERENCE_PRECISION_HINT').to_string()

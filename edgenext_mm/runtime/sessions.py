@@ -1,6 +1,7 @@
 """Exported files, each in its runtime."""
 
 import json
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ _RUNTIMES = {
     'litert': (('.tflite',), 'ai_edge_litert.interpreter', 'ai-edge-litert'),
     'ncnn': (('_ncnn',), 'ncnn', 'ncnn'),
 }
+# One for good: where it ends in another thread than it began in, OpenVINO frees the stack on which
+# the first thread handles signals, and the next signal ends the process.
+openvino_core = cache(lambda: import_module('openvino').Core())
 
 
 class Session:
@@ -92,18 +96,13 @@ class Session:
     def _openvino(self, package: Any) -> Any:
         settings = dict(INFERENCE_NUM_THREADS=self.threads, INFERENCE_PRECISION_HINT=self.precision)
         chosen = {name: value for name, value in settings.items() if value}
-        model = package.Core().compile_model(str(self.path), 'CPU', chosen)
+        model = openvino_core().compile_model(str(self.path), 'CPU', chosen)
         return lambda inputs: [*map(model(inputs).__getitem__, self.names)]
 
     def _opencv(self, package: Any) -> Any:
         network = package.dnn.readNetFromONNX(str(self.path))
         package.setNumThreads(self.threads or -1)
-
-        def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-            network.setInput(inputs['image'])
-            return network.forward(self.names)
-
-        return run
+        return lambda inputs: network.setInput(inputs['image']) or network.forward(self.names)
 
     def _litert(self, package: Any) -> Any:
         model = package.Interpreter(str(self.path), num_threads=self.threads).get_signature_runner()

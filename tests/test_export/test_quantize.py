@@ -12,7 +12,7 @@ from edgenext_mm.export.api import Exported, export, training_images  # noqa: E4
 from edgenext_mm.export.formats.onnx import write  # noqa: E402
 from edgenext_mm.export.options import Options  # noqa: E402
 from edgenext_mm.export.quantize import module_name, quantize_onnx, quantize_openvino  # noqa: E402
-from edgenext_mm.runtime.sessions import Session  # noqa: E402
+from edgenext_mm.runtime.sessions import Session, openvino_core  # noqa: E402
 
 # What is predicted from directly, which for a detector are boxes as well.
 LAST = CLASS_LAYERS | {
@@ -137,7 +137,7 @@ def test_openvino_has_eight_bits_in_the_same_layers(model, tmp_path):
     everything = layers(onnx.load(path))[0]
     assert quantized - {''} == everything - set(LAST['detection'])
     settings = {'INFERENCE_PRECISION_HINT': 'f32'}
-    compiled = openvino.Core().compile_model(file, 'CPU', settings)
+    compiled = openvino_core().compile_model(file, 'CPU', settings)
     found = [compiled(inputs[0])[name] for name in exported.graph.names]
     reference = exported.reference(torch.from_numpy(inputs[0]['image']))
     assert_near(found, [value.numpy() for value in reference])
