@@ -6,9 +6,11 @@ EXPORT := work_dirs/demo_export
 
 # How the tests run: make test ARGS='tests/test_datasets -k image' WORKERS=4
 # A test file stays in one of the worker processes, so that its fixtures are built once; the order
-# of the files is that of tests/conftest.py.
+# of the files is that of tests/conftest.py. A worker that dies ends the run: with one in its place
+# xdist would wait for ever.
 WORKERS ?= 2
-PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
+PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
+	--max-worker-restart=0 $(ARGS)
 
 .PHONY: demo demo-seg demo-cls demo-export test test-all test-fast test-upstream fuzz lint
 
