@@ -286,6 +286,8 @@ def test_one_run_in_a_folder(tmp_path):
 def test_signals_of_a_moment_are_one(monkeypatch):
     """torchrun hands on the signal that a scheduler has sent to all processes already."""
     request = StopRequest()
+    # A process in the background of a shell ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.listen()
     try:
         for _ in range(3):
@@ -296,6 +298,7 @@ def test_signals_of_a_moment_are_one(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         request.close()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_signals_are_as_before(tmp_path):
