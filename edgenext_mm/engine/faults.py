@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank
 from torch import Tensor
-from torch.distributed import DistError
 
 from ..errors import InputError
 
@@ -79,7 +78,8 @@ def _of_workers(text: str) -> str | None:
 def _of_processes(error: RuntimeError) -> str | None:
     """Return what an error of PyTorch's process groups means, or None if it is none."""
     text = str(error)
-    if 'gloo' not in text and not isinstance(error, DistError):
+    # PyTorch 2.1 may lack the class.
+    if 'gloo' not in text and not isinstance(error, getattr(torch.distributed, 'DistError', ())):
         return None
     run = f'process {os.environ.get("RANK", get_rank())} of the run cannot go on'
     if match := re.search(r'[Tt]imed out (?:waiting|after) (\d+) ?(ms|seconds)', text):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmdet.models.dense_heads import SSDHead
 from mmdet.utils import reduce_mean
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from ..checkpoint.whole import WholeModule
@@ -151,8 +152,10 @@ class SSDLiteHead(WholeModule, SSDHead):
         So the mean of the losses of several processes is the loss of their batches together.
         """
         *targets, avg_factor = super().get_targets(*args, **kwargs)
-        mean = reduce_mean(torch.tensor(float(avg_factor), device=targets[0][0].device))
-        return *targets, mean.item()
+        if get_world_size() > 1:
+            mean = reduce_mean(torch.tensor(float(avg_factor), device=targets[0][0].device))
+            avg_factor = mean.item()
+        return *targets, avg_factor
 
     def loss_by_feat_single(
         self,

@@ -18,8 +18,8 @@ _RUNTIMES = {
     'litert': (('.tflite',), 'ai_edge_litert.interpreter', 'ai-edge-litert'),
     'ncnn': (('_ncnn',), 'ncnn', 'ncnn'),
 }
-# One for good: where it ends in another thread than it began in, OpenVINO frees the stack on which
-# the first thread handles signals, and the next signal ends the process.
+# One core for the whole process: where one ends in another thread than it began in, OpenVINO frees
+# the stack on which the first thread handles signals, and the next signal ends the process.
 openvino_core = cache(lambda: import_module('openvino').Core())
 
 

@@ -368,3 +368,22 @@ def test_needs_numpy_and_the_runtime_alone(tmp_path, kind):
 def test_is_small():
     files = Path(ROOT / 'edgenext_mm' / 'runtime').glob('*.py')
     assert sum(len(file.read_text().splitlines()) for file in files) < 400
+
+
+SIGNAL_AFTER_A_SESSION = """
+import gc, os, signal, sys, threading
+from edgenext_mm.runtime.sessions import Session
+signal.signal(signal.SIGUSR1, lambda *_: print('handled'))
+sessions = [Session(sys.argv[1], 'openvino')]
+other = threading.Thread(target=lambda: (sessions.clear(), gc.collect()))
+other.start()
+other.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_session_that_ends_in_another_thread_leaves_signals_alone(tmp_path):
+    pytest.importorskip('openvino')
+    path = exported.mean_color(tmp_path / 'a.onnx')
+    command = [sys.executable, '-c', SIGNAL_AFTER_A_SESSION, str(path)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout == b'handled\n'
