@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	--max-worker-restart=0 $(ARGS)
 
-.PHONY: demo demo-seg demo-cls demo-export test test-all test-fast test-upstream fuzz lint
+.PHONY: demo demo-seg demo-cls demo-export test test-all test-fast test-upstream fuzz soak lint
 
 demo: .venv/.installed
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -58,14 +58,14 @@ work_dirs/demo/last_checkpoint:
 	@echo 'error: there is no $@: run make demo first' >&2; exit 1
 
 # Workers that share the cores have one OpenMP thread each, unless the environment says otherwise.
-test test-all test-fast test-upstream fuzz: export OMP_NUM_THREADS ?= 1
+test test-all test-fast test-upstream fuzz soak: export OMP_NUM_THREADS ?= 1
 
 test: .venv/.installed
 	.venv/bin/python $(PYTEST)
 
 # And those that take minutes, such as runs that are killed again and again.
 test-all: .venv/.installed
-	.venv/bin/python $(PYTEST) -m ''
+	.venv/bin/python $(PYTEST) -m '' -o faulthandler_timeout=7200
 
 # Without the tests marked slow, for the daily loop.
 test-fast: .venv/.installed
@@ -74,6 +74,11 @@ test-fast: .venv/.installed
 # The same tests with OpenMMLab's own releases.
 test-upstream: .venv-upstream/.installed
 	.venv-upstream/bin/python $(PYTEST)
+
+# The demos' training for two hours, stopped again and again; the limit of a test's time is off.
+soak: .venv/.installed
+	SOAK_MINUTES=$${SOAK_MINUTES:-120} .venv/bin/python -m pytest -m soak -s \
+		-o faulthandler_timeout=0 tests/test_soak.py $(ARGS)
 
 # Ten times as many spoiled data sets as `make test` has, other ones each time.
 fuzz: .venv/.installed
