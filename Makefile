@@ -12,17 +12,21 @@ WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	--max-worker-restart=0 $(ARGS)
 
-.PHONY: demo demo-seg demo-cls demo-export test test-all test-fast test-upstream fuzz soak lint
+.PHONY: help demo demo-seg demo-cls demo-export test test-all test-fast test-upstream coverage fuzz \
+	soak lint
+.DEFAULT_GOAL := help
 
-demo: .venv/.installed
+help: ## show what there is to make
+	@sed -nE 's/^([a-z-]+):.* ## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+
+demo: .venv/.installed ## draw a dataset, train SSDLite EdgeNeXt-XX-S on it, test it, draw results
 	.venv/bin/python tools/make_demo_data.py data/demo
 	COCO_ROOT=data/demo .venv/bin/python tools/train.py $(DEMO) --work-dir work_dirs/demo
 	COCO_ROOT=data/demo .venv/bin/python tools/test.py $(DEMO) "$$(cat work_dirs/demo/last_checkpoint)" \
 		--work-dir work_dirs/demo --show-dir $(CURDIR)/work_dirs/demo/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo
 
-# The same with DeepLabv3, on masks of the same scenes.
-demo-seg: .venv/.installed
+demo-seg: .venv/.installed ## the same with DeepLabv3, on masks of the same scenes
 	.venv/bin/python tools/make_demo_data.py data/demo
 	VOC_ROOT=data/demo/VOC2012 .venv/bin/python tools/train.py $(DEMO_SEG) --work-dir work_dirs/demo_seg
 	VOC_ROOT=data/demo/VOC2012 .venv/bin/python tools/test.py $(DEMO_SEG) \
@@ -30,8 +34,7 @@ demo-seg: .venv/.installed
 		--work-dir work_dirs/demo_seg --show-dir work_dirs/demo_seg/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo_seg --metrics mIoU
 
-# The same with a classifier, on crops of the objects.
-demo-cls: .venv/.installed
+demo-cls: .venv/.installed ## the same with a classifier, on crops of the objects
 	.venv/bin/python tools/make_demo_data.py data/demo
 	IMAGENET_ROOT=data/demo/imagenet .venv/bin/python tools/train.py $(DEMO_CLS) --work-dir work_dirs/demo_cls
 	IMAGENET_ROOT=data/demo/imagenet .venv/bin/python tools/test.py $(DEMO_CLS) \
@@ -39,9 +42,9 @@ demo-cls: .venv/.installed
 		--work-dir work_dirs/demo_cls --show-dir work_dirs/demo_cls/pictures
 	.venv/bin/python tools/plot_curves.py work_dirs/demo_cls --metrics accuracy/top1
 
-# The detector of `make demo` in ONNX files of float32 and INT8: their mAP beside that of the
-# checkpoint, and their time beside that of torchvision's detector.
-demo-export: .venv/.installed work_dirs/demo/last_checkpoint
+# Their mAP stands beside that of the checkpoint, and their time beside that of torchvision's
+# detector.
+demo-export: .venv/.installed work_dirs/demo/last_checkpoint ## ONNX files of the demo's detector
 	rm -f $(EXPORT)/*.json
 	COCO_ROOT=data/demo .venv/bin/python tools/export.py $(DEMO) "$$(cat work_dirs/demo/last_checkpoint)" \
 		--out $(EXPORT)/float32.onnx
@@ -58,34 +61,33 @@ work_dirs/demo/last_checkpoint:
 	@echo 'error: there is no $@: run make demo first' >&2; exit 1
 
 # Workers that share the cores have one OpenMP thread each, unless the environment says otherwise.
-test test-all test-fast test-upstream fuzz soak: export OMP_NUM_THREADS ?= 1
+test test-all test-fast test-upstream coverage fuzz soak: export OMP_NUM_THREADS ?= 1
 
-test: .venv/.installed
+test: .venv/.installed ## run the tests
 	.venv/bin/python $(PYTEST)
 
-# And those that take minutes, such as runs that are killed again and again.
-test-all: .venv/.installed
+test-all: .venv/.installed ## and those that take minutes, such as runs killed again and again
 	.venv/bin/python $(PYTEST) -m '' -o faulthandler_timeout=7200
 
-# Without the tests marked slow, for the daily loop.
-test-fast: .venv/.installed
+test-fast: .venv/.installed ## without the tests that take seconds, for the daily loop
 	.venv/bin/python $(PYTEST) -m 'not slow'
 
-# The same tests with OpenMMLab's own releases.
-test-upstream: .venv-upstream/.installed
+test-upstream: .venv-upstream/.installed ## run the tests with OpenMMLab's own releases
 	.venv-upstream/bin/python $(PYTEST)
 
-# The demos' training for two hours, stopped again and again; the limit of a test's time is off.
-soak: .venv/.installed
+coverage: .venv/.installed ## run the tests and print which lines they do not reach
+	.venv/bin/python $(PYTEST) --cov --cov-report=term-missing:skip-covered
+
+# Without the limit on a test's time.
+soak: .venv/.installed ## train the demos for two hours, stopped at random again and again
 	SOAK_MINUTES=$${SOAK_MINUTES:-120} .venv/bin/python -m pytest -m soak -s \
 		-o faulthandler_timeout=0 tests/test_soak.py $(ARGS)
 
-# Ten times as many spoiled data sets as `make test` has, other ones each time.
-fuzz: .venv/.installed
+fuzz: .venv/.installed ## try ten times as many spoiled datasets as make test, other ones each time
 	FUZZ_CASES=20000 .venv/bin/python -m pytest --numprocesses=$(WORKERS) \
 		tests/test_datasets/test_fuzz.py $(ARGS)
 
-lint: .venv/.installed
+lint: .venv/.installed ## check style, import layers and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CLS_CONFIGS, CONFIGS, ROOT, SEG_CONFIGS, start_process
+from conftest import CLS_CONFIGS, CONFIGS, ROOT, SEG_CONFIGS, options, start_process
 from killed_runs import EXACT, assert_same
 
 from edgenext_mm.datasets.demo import make_demo_data
@@ -81,7 +81,8 @@ def train(config, work_dir, folder):
     with open(f'{work_dir}.txt', 'a') as output:
         return start_process(
             *('setsid', 'python', ROOT / 'tools' / 'train.py', config, '--resume'),
-            *('--work-dir', work_dir, '--cfg-options', 'default_hooks.checkpoint.minutes=0.5'),
+            *('--work-dir', work_dir),
+            *options({'default_hooks.checkpoint.minutes': 0.5, 'randomness.seed': 5}),
             cwd=folder,
             data_root=folder / 'data',
             stdout=output,

@@ -45,7 +45,7 @@ class Session:
         self.metadata = self._read_metadata(kind)
         self.runtime = runtime or fit[0]
         _, package, requirement = _RUNTIMES[self.runtime]
-        try:
+        try:  # what runs the file knows nothing of this object: both end when the last use does
             self._run = getattr(self, f'_{self.runtime}')(import_module(package))
         except ImportError as error:
             raise InputError(f"{path} needs {error.name}: pip install '{requirement}'") from error
@@ -55,7 +55,7 @@ class Session:
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs, in the order of the metadata's ``output.names``."""
         try:
-            return self._run(inputs)
+            return self._run(inputs, self.names)
         except Exception as error:  # as above
             shapes = ', '.join(f'{name} {values.shape}' for name, values in inputs.items())
             raise self._fault(f'cannot be run on {shapes}', error) from error
@@ -91,23 +91,23 @@ class Session:
         options = package.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 3, self.threads or 0
         session = package.InferenceSession(self.path, options, ['CPUExecutionProvider'])
-        return lambda inputs: session.run(self.names, inputs)
+        return lambda inputs, names: session.run(names, inputs)
 
     def _openvino(self, package: Any) -> Any:
         settings = dict(INFERENCE_NUM_THREADS=self.threads, INFERENCE_PRECISION_HINT=self.precision)
         chosen = {name: value for name, value in settings.items() if value}
         model = openvino_core().compile_model(str(self.path), 'CPU', chosen)
-        return lambda inputs: [*map(model(inputs).__getitem__, self.names)]
+        return lambda inputs, names: [*map(model(inputs).__getitem__, names)]
 
     def _opencv(self, package: Any) -> Any:
         network = package.dnn.readNetFromONNX(str(self.path))
         package.setNumThreads(self.threads or -1)
-        return lambda inputs: network.setInput(inputs['image']) or network.forward(self.names)
+        return lambda inputs, names: network.setInput(inputs['image']) or network.forward(names)
 
     def _litert(self, package: Any) -> Any:
         model = package.Interpreter(str(self.path), num_threads=self.threads).get_signature_runner()
         (place,) = model.get_input_details()
-        return lambda inputs: [x for _, x in sorted(model(**{place: inputs['image']}).items())]
+        return lambda inputs, _: [x for _, x in sorted(model(**{place: inputs['image']}).items())]
 
     def _ncnn(self, package: Any) -> Any:
         network, files = package.Net(), f'{self.path}/model.ncnn.'
@@ -115,9 +115,9 @@ class Session:
         if network.load_param(f'{files}param') or network.load_model(f'{files}bin'):
             raise ValueError(f'{files}param or .bin is broken')
 
-        def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        def run(inputs: dict[str, np.ndarray], names: list[str]) -> list[np.ndarray]:
             extractor = network.create_extractor()
             extractor.input('in0', package.Mat(inputs['image'][0]).clone())
-            return [np.array(extractor.extract(f'out{i}')[1])[None] for i in range(len(self.names))]
+            return [np.array(extractor.extract(f'out{i}')[1])[None] for i in range(len(names))]
 
         return run

@@ -237,14 +237,15 @@ def page_faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 def use(mebibytes):
-    blocks = [torch.ones(4 << 20, dtype=torch.uint8) for _ in range(mebibytes // 4)]
+    # So large that glibc by itself returns each: how much it keeps of smaller ones varies.
+    blocks = [torch.ones(40 << 20, dtype=torch.uint8) for _ in range(mebibytes // 40)]
 
 class Data(torch.utils.data.Dataset):
     def __len__(self):
         return 2
 
     def __getitem__(self, index):
-        use(200)
+        use(1000)
         (line,) = (line for line in open('/proc/self/status') if line.startswith('RssAnon'))
         return int(line.split()[1]) >> 10
 
@@ -267,11 +268,11 @@ print(json.dumps(results))
     platform.libc_ver()[0] != 'glibc' or torch.cuda.is_available(), reason='for glibc and CPUs'
 )
 def test_keeps_memory():
-    """Here, and not in workers, nor do they keep what this process has kept: 400 MiB."""
+    """Here, and not in workers, which may use again what this process has kept: 400 MiB."""
     output = subprocess.check_output([sys.executable, '-c', MEASURE], text=True)
     (faults, memory), (faults_then, memory_then) = json.loads(output.splitlines()[-1])
     assert faults_then < 0.1 * faults
-    assert memory_then < memory + 100
+    assert memory_then < memory + 500  # of 1000
 
 
 class Network(Model):

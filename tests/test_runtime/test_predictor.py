@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import exported
@@ -182,7 +184,7 @@ def test_grey_and_bands(tmp_path, color_type, channels):
         np.testing.assert_allclose(found, expected * 256, rtol=1e-5)
 
 
-@pytest.mark.parametrize('kind', ['openvino', 'litert', 'ncnn'])
+@pytest.mark.parametrize('kind', ['onnxruntime', 'openvino', 'opencv', 'litert', 'ncnn'])
 def test_other_formats(tmp_path, kind):
     one = exported.mean_color(tmp_path / 'a.onnx')
     meta = Predictor(one).metadata
@@ -190,20 +192,27 @@ def test_other_formats(tmp_path, kind):
         path = exported.openvino_file(one, tmp_path / 'a.xml')
     elif kind == 'litert':
         path = exported.mean_color_of_litert(tmp_path / 'a.tflite', meta)
-    else:
+    elif kind == 'ncnn':
         path = exported.mean_color_of_ncnn(tmp_path / 'a_ncnn', meta)
-    predictor, image = Predictor(path, threads=1, precision='f32'), noise(50, 60, 3)
+    else:
+        path = shutil.copy(one, tmp_path / 'b.onnx')
+    predictor, image = Predictor(path, kind, threads=1, precision='f32'), noise(50, 60, 3)
     assert predictor.metadata == meta and predictor.session.runtime == kind
     found = predictor(image)
     assert found.scores.shape == (3,)
     np.testing.assert_allclose(found.scores, Predictor(one)(image).scores, rtol=1e-4)
+    # The runtime's part ends with the predictor, in this thread: the garbage collector would end it
+    # at any time, in any thread.
+    runs = weakref.ref(predictor.session._run)
+    del predictor
+    assert runs() is None
     # Files that are cut short, or whose metadata are gone.
     file = path / 'model.ncnn.param' if kind == 'ncnn' else path
     whole = file.read_bytes()
     for content in (b'', whole[:5], whole[: len(whole) // 3]):
         file.write_bytes(content)
         with pytest.raises(InputError, match=path.name):
-            Predictor(path)(image)
+            Predictor(path, kind)(image)
 
 
 def test_images_that_do_not_fit(tmp_path):
