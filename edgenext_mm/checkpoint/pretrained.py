@@ -31,6 +31,8 @@ _BACKBONE_ALONE = (
     "dict(type='Pretrained', checkpoint=...) instead of model.init_cfg or load_from"
 )
 _OUT_NORMS = f'{BACKBONE}out_norms.'
+# Of EdgeNeXt's position_stages that no published network has.
+_MORE_POSITIONS = re.compile(rf'^{re.escape(BACKBONE)}stages\.[023]\..*\.pos_embd\.')
 
 
 def load_pretrained(
@@ -45,7 +47,8 @@ def load_pretrained(
 
     Args:
         model: a backbone, or a classifier, detector or segmentor. Its output norms keep their
-            values if the checkpoint has none.
+            values if the checkpoint has none. Position encodings that it has in more stages than
+            the checkpoint are set to zero.
         checkpoint: see :func:`~.files.read_checkpoint`.
         prefix: of the names in the checkpoint, such as ``teacher.backbone``. Defaults to the one
             that fits, of ``module.``, ``backbone.`` and such.
@@ -114,10 +117,10 @@ def fit(
         content: the content of a checkpoint of any family.
         checkpoint: what messages call it.
         prefix: see :func:`load_pretrained`.
-        purpose: for a model that starts from the weights, the output norms may be missing. For one
-            that a run loads to ``train`` on, tensors whose shapes depend on the number of classes
-            may be missing or of another shape, but not all that is beside the backbone. For a
-            ``test``, nothing may be missing.
+        purpose: for a model that starts from the weights, the output norms and position encodings
+            of more stages may be missing. For one that a run loads to ``train`` on, tensors whose
+            shapes depend on the number of classes may be missing or of another shape, but not all
+            that is beside the backbone. For a ``test``, nothing may be missing.
         class_layers: returns the names of the tensors that depend on the number of classes. It is
             called when something does not fit. Defaults to one that knows of none.
         adapt_stem: see :func:`load_pretrained`.
@@ -136,6 +139,11 @@ def fit(
     if adapt_stem and STEM in state and state[STEM].ndim == 4:
         state[STEM] = _adapted(state[STEM], own[STEM][1], checkpoint)
     state |= {key: values[key] for key in _uncounted(own, state)}
+    if purpose == 'start' and (new := {*filter(_MORE_POSITIONS.match, own)} - state.keys()):
+        state |= {key: torch.zeros_like(values[key]) for key in new}
+        print_log(
+            f'{checkpoint}: position encodings it lacks start from 0 ({_first(new)})', 'current'
+        )
     stages = {'', *map(_stage, own)}
     norms = {key for key in own if key.startswith(_OUT_NORMS)}
     unused = {

@@ -72,6 +72,10 @@ class EdgeNeXt(WholeModule):
         with_cp: recompute blocks in the backward pass to save memory. BatchNorm then updates its
             statistics twice per step.
         out_norm: add a norm for each emitted map, for necks without one of their own.
+        position_stages: the stages, of 1 to 3, whose SDTA encoders add a position encoding. The
+            published networks have it in stage 1; its authors recommend it in all for tasks in
+            which the place matters (the reference's issue 9). In other stages they start from
+            zero, and change nothing yet, where weights are loaded that have none there.
         init_cfg: defaults to the paper's initialisation, truncated normal of std 0.02 and zero
             biases. ``dict(type='Pretrained', checkpoint=...)`` loads a file, a URL or a short name
             such as 'edgenext://small', all weights of the network or none; with
@@ -92,8 +96,6 @@ class EdgeNeXt(WholeModule):
     kernel_sizes = (3, 5, 7, 9)
     sdta_scales = (0, 2, 3, 4)
     """Channel groups of the SDTA encoder that ends the stage; 0 for a stage without one."""
-    position_stage = 1
-    """The stage whose SDTA encoder adds a position encoding."""
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class EdgeNeXt(WholeModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         out_norm: bool = False,
+        position_stages: Sequence[int] = (1,),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         init_cfg = init_cfg or dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02)
@@ -117,6 +120,9 @@ class EdgeNeXt(WholeModule):
             raise InputError(f'output_stride is 8, 16 or 32, not {output_stride!r}')
         if frozen_stages not in range(-1, NUM_STAGES + 1):
             raise InputError(f'frozen_stages is -1 to {NUM_STAGES}, not {frozen_stages!r}')
+        with_attention = [i for i, scales in enumerate(self.sdta_scales) if scales]
+        if not set(position_stages) <= set(with_attention):
+            raise InputError(f'position_stages are of {with_attention}, not {position_stages!r}')
         self.in_channels = in_channels
         self.out_indices = out_indices
         self.frozen_stages = frozen_stages
@@ -153,7 +159,7 @@ class EdgeNeXt(WholeModule):
                 mlp = dict(layers, layer_scale=layer_scale_init_value, drop_path=next(drop_paths))
                 if self.sdta_scales[i] and j == depth - 1:
                     dwconv = partial(depthwise, kernel_size=3, dilation=dilation, bias=not overlap)
-                    heads, position = settings['num_heads'], i == self.position_stage
+                    heads, position = settings['num_heads'], i in position_stages
                     blocks.append(
                         SDTAEncoder(dim, self.sdta_scales[i], heads, dwconv, position, **mlp)
                     )

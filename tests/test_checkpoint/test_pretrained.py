@@ -121,6 +121,22 @@ def test_output_norms(load):
         load(last, out_norm=True)
 
 
+def test_position_encodings_of_more_stages(load):
+    """They change nothing at first, and learn."""
+    plain = randomize(EdgeNeXt(TINY)).eval()
+    model = load(plain.state_dict(), position_stages=(1, 2, 3)).eval()
+    x = torch.randn(1, 3, 64, 96)
+    for map_, expected in zip(model(x), plain(x), strict=True):
+        assert torch.equal(map_, expected)
+    model(x)[-1].square().sum().backward()
+    for stage in (2, 3):
+        assert model.stages[stage][-1].pos_embd.token_projection.weight.grad.any()
+    more = randomize(model).state_dict()
+    assert_equal(load(more, position_stages=(1, 2, 3)), more)
+    with pytest.raises(InputError, match=r'4 unexpected \(backbone\.stages\.2\.1\.pos_embd'):
+        load(more)
+
+
 def test_all_or_nothing(tmp_path):
     state = randomize(EdgeNeXt(TINY)).state_dict()
     path = tmp_path / 'checkpoint.pth'

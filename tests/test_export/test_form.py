@@ -7,10 +7,10 @@ from edgenext_mm.models.edgenext import ARCHS, EdgeNeXt
 SIZES = ((64, 96), (70, 101))
 
 
-def backbone(arch, output_stride=32):
+def backbone(arch, **settings):
     """Return a network in which every part has its say in the maps."""
     torch.manual_seed(0)
-    network = EdgeNeXt(arch, output_stride=output_stride, layer_scale_init_value=0.3)
+    network = EdgeNeXt(arch, layer_scale_init_value=0.3, **settings)
     for name, parameter in network.named_parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)
@@ -50,8 +50,8 @@ def test_the_form_of_large_networks_is_equal_to_them(arch):
 
 @pytest.mark.parametrize('output_stride', (8, 16))
 @pytest.mark.parametrize('arch', ('xx_small', 'xx_small_bn_hs'))
-def test_the_form_of_dilated_networks_is_equal_to_them(arch, output_stride):
-    network = backbone(arch, output_stride)
+def test_the_form_of_dense_networks_is_equal_to_them(arch, output_stride):
+    network = backbone(arch, output_stride=output_stride, position_stages=(1, 2, 3))
     for size in SIZES:
         for options in (dict(), dict(linear=True), dict(norm_in_means=True)):
             check(network, export_form(network, size, **options), torch.randn(1, 3, *size))

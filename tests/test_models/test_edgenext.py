@@ -145,6 +145,7 @@ def test_initialisation_is_the_papers():
         (dict(arch='tiny'), "unknown EdgeNeXt arch 'tiny'.*x_small_bn_hs"),
         (dict(arch=dict(depths=(1, 1, 1, 1))), 'depths.*dims.*num_heads'),
         (dict(arch=dict(TINY, dims=(8, 16, 22, 24))), 'multiples of num_heads'),
+        (dict(position_stages=(0, 1)), r'of \[1, 2, 3\]'),
         (dict(out_indices=(1, 4)), r'out_indices.*\(1, 4\)'),
         (dict(out_indices=(3, 2)), 'ascending'),
         (dict(output_stride=4), 'output_stride is 8, 16 or 32, not 4'),
