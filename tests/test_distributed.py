@@ -122,17 +122,18 @@ def test_what_is_for_gpus_alone(tmp_path, monkeypatch):
 @pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize('what', ['small classifier', 'demo'])
-def test_run_that_much_happens_to(demo_data, tmp_path, what):
+def test_run_that_much_happens_to(demo_data, tmp_path, monkeypatch, what):
     """Its processes die, hang, find no room and damaged files, and it ends as if nothing had been.
 
     It is started again by hand once, after it was asked to stop. The end of the small one is equal
     to the last bit; the demo is as good as it is alone.
     """
     if what == 'demo':
-        cfg = Config.fromfile(DEMO)
-        cfg.train_dataloader.batch_size //= 2
         demo_data = tmp_path / 'data'
         make_demo_data(demo_data)
+        monkeypatch.setenv('COCO_ROOT', str(demo_data))
+        cfg = Config.fromfile(DEMO)
+        cfg.train_dataloader.batch_size //= 2
     else:
         cfg = small_run('classification', demo_data, tmp_path / 'run')
         cfg.train_cfg.max_epochs = 14
