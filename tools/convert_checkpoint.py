@@ -1,4 +1,4 @@
-"""Convert an EdgeNeXt checkpoint of any family to the names of another."""
+"""Convert an EdgeNeXt checkpoint to the names of another family, or CVNets' DeepLabv3 to ours."""
 
 import argparse
 
@@ -14,16 +14,26 @@ def main() -> None:
         'checkpoint', metavar='SRC', help='file, URL, or a short name such as edgenext://small'
     )
     parser.add_argument('out', metavar='DST', help='file to write')
-    parser.add_argument(
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument(
         '--to',
-        required=True,
         choices=NAMES,
         help='whose names; safetensors are those of edgenext_mm in a .safetensors file',
     )
+    way.add_argument(
+        '--from',
+        dest='source',
+        choices=['cvnets'],
+        help='a DeepLabv3 of CVNets, such as edgenext://deeplabv3_small_voc, for load_from and the '
+        'tools: the whole model, with our names',
+    )
     args = parse_args(parser)
 
-    from edgenext_mm.deploy import convert
+    from edgenext_mm.deploy import convert, convert_cvnets
 
+    if args.source:
+        print(f'wrote {convert_cvnets(args.checkpoint, args.out)} to {args.out}')
+        return
     arch, has_head, left_out = convert(args.checkpoint, args.out, args.to)
     print(f'wrote {arch} {"with" if has_head else "without"} a classifier to {args.out}')
     if left_out:

@@ -32,6 +32,29 @@ what nobody has trained yet.
 | config | size | metric | paper | here | parameters, paper | here | MAdds, paper | here |
 |---|---|---|---|---|---|---|---|---|
 """
+_CVNETS = f"""
+## The authors' DeepLabv3
+
+EdgeNeXt's authors trained DeepLabv3 (80.2 mIoU in the paper) in Apple's
+[CVNets](https://github.com/apple/ml-cvnets), and attached the checkpoint to
+[issue 5](https://github.com/mmaaz60/EdgeNeXt/issues/5) of the reference repository. If it cannot be
+downloaded, put `EdgeNeXt_DeepLabV3.zip` into the folder that `EDGENEXT_CHECKPOINT_DIR` names. This
+gives it our names, and measures on VOC's validation images which order of colors it was trained
+with: CVNets reads BGR in version 0.1, and RGB from 0.2 on.
+
+```bash
+python tools/convert_checkpoint.py {SCHEME}deeplabv3_small_voc deeplabv3.pth --from cvnets
+config=configs/segmentation/deeplabv3_edgenext_small_voc_cvnets.py
+for is_rgb in True False; do
+    python tools/test.py $config deeplabv3.pth \\
+        --cfg-options model.data_preprocessor.bgr_to_rgb=$is_rgb
+done
+```
+
+The file could not be had here: this was tested on files that were built by CVNets' source and what
+is known of the checkpoint alone. The encoder's tensors are found by their order and shapes; if they
+are others, the error lists both.
+"""
 
 
 def render_model_zoo(configs: Path) -> str:
@@ -56,7 +79,7 @@ def render_model_zoo(configs: Path) -> str:
         cells += [str(paper[0]), parameters, str(paper[1]), multiply_adds]
         dense.append(cells)
     tables = [''.join(f'| {" | ".join(cells)} |\n' for cells in table) for table in (rows, dense)]
-    return _HEAD + tables[0] + _DENSE + tables[1]
+    return _HEAD + tables[0] + _DENSE + tables[1] + _CVNETS
 
 
 def _complexity(config: Path, size: int) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Checkpoint files: where they are, and how they are read without running what is in them."""
 
 import hashlib
+import io
 import os
 import os.path as osp
 import pickle
@@ -9,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from http.client import HTTPException
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import torch
@@ -17,7 +18,7 @@ from mmengine.dist import barrier, is_main_process
 from safetensors.torch import load_file
 
 from ..errors import InputError
-from .zoo import RELEASES, SCHEME
+from .zoo import SCHEME, URLS
 
 FOLDER = 'EDGENEXT_CHECKPOINT_DIR'
 # What publish_model.py and its kin put into names: eight digits, of which not all look like a date.
@@ -35,7 +36,7 @@ def read_checkpoint(checkpoint: str) -> dict[str, Any]:
 
     Args:
         checkpoint: path, URL (http or https), or ``edgenext://`` and a name of
-            :data:`~.zoo.RELEASES`. The file of a URL is taken from the folder that the environment
+            :data:`~.zoo.URLS`. The file of a URL is taken from the folder that the environment
             variable ``EDGENEXT_CHECKPOINT_DIR`` names, or from torch hub's cache, to which it is
             downloaded if it is in neither.
 
@@ -104,11 +105,9 @@ def find_damage(path: str) -> str | None:
 def _url(checkpoint: str) -> str | None:
     if checkpoint.startswith(SCHEME):
         name = checkpoint.removeprefix(SCHEME)
-        if name not in RELEASES:
-            raise InputError(
-                f'unknown checkpoint {checkpoint}: choose one of {", ".join(RELEASES)}'
-            )
-        return RELEASES[name].url
+        if name not in URLS:
+            raise InputError(f'unknown checkpoint {checkpoint}: choose one of {", ".join(URLS)}')
+        return URLS[name]
     return checkpoint if checkpoint.startswith(('http://', 'https://')) else None
 
 
@@ -119,7 +118,7 @@ def _place(url: str) -> str:
     if folder and osp.isfile(osp.join(folder, name)):
         return osp.join(folder, name)
     cache = osp.join(torch.hub.get_dir(), 'checkpoints')
-    if url not in {release.url for release in RELEASES.values()}:  # whose names are their own
+    if url not in URLS.values():  # whose names are their own
         cache = osp.join(cache, hashlib.sha256(url.encode()).hexdigest()[:8])
     return osp.join(cache, name)
 
@@ -193,14 +192,26 @@ def _load(path: str) -> Any:
     it stays as it is. The second try is for zip files alone, since without ``weights_only`` older
     formats can make PyTorch write files.
     """
-    try:
-        return torch.load(path, 'cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        with open(path, 'rb') as file:
+    with _opened(path) as file:
+        try:
+            return torch.load(file, 'cpu', weights_only=True)
+        except pickle.UnpicklingError as error:
+            file.seek(0)
             is_zip = file.read(4) == b'PK\x03\x04'
-        if not is_zip or not _REFUSED.search(str(error)):
-            raise
-    return torch.load(path, 'cpu', pickle_module=_InertPickle, weights_only=False)
+            if not is_zip or not _REFUSED.search(str(error)):
+                raise
+        file.seek(0)
+        return torch.load(file, 'cpu', pickle_module=_InertPickle, weights_only=False)
+
+
+def _opened(path: str) -> BinaryIO:
+    """Open a checkpoint, or the one in a zip file that is not PyTorch's own, which stays packed."""
+    if path.endswith('.zip') and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = [x for x in archive.namelist() if x.endswith(('.pt', '.pth')) and x[0] != '_']
+            if len(names) == 1:
+                return io.BytesIO(archive.read(names[0]))
+    return open(path, 'rb')
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from mmengine.runner.checkpoint import load_from_local as mmengine_load_from_loc
 from torch import Tensor
 
 from ..errors import InputError
+from .cvnets import from_cvnets, weights_of_cvnets
 from .families import BACKBONE, STEM, is_head, to_our_names
 from .files import read_as_checkpoint, read_checkpoint
 from .zoo import SCHEME
@@ -135,6 +136,8 @@ def fit(
     above = BACKBONE if hasattr(model, 'archs') else ''  # a backbone alone
     values = {f'{above}{key}': value for key, value in model.state_dict().items()}
     own = {key: value.shape for key, value in values.items()}
+    if (weights := weights_of_cvnets(content)) is not None:
+        content = from_cvnets(weights, own, checkpoint)
     state = find_weights(content, own, checkpoint, prefix)
     if adapt_stem and STEM in state and state[STEM].ndim == 4:
         state[STEM] = _adapted(state[STEM], own[STEM][1], checkpoint)

@@ -54,6 +54,14 @@ RELEASES: dict[str, Release] = {
 }
 
 
+#: DeepLabv3 of CVNets, which the authors attached to issue 5 of the reference repository.
+DEEPLABV3 = 'https://github.com/mmaaz60/EdgeNeXt/files/9046051/EdgeNeXt_DeepLabV3.zip'
+#: By short name, where each file is.
+URLS = {name: release.url for name, release in RELEASES.items()} | {
+    'deeplabv3_small_voc': DEEPLABV3
+}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A config for detection or segmentation, beside what the paper reports (tables 3 and 4).

@@ -1,5 +1,6 @@
-"""Checkpoints for other implementations."""
+"""Checkpoints of and for other implementations."""
 
+from collections import Counter
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import safetensors.torch
 import torch
 import torch.nn as nn
 
+from ..checkpoint.cvnets import from_cvnets, weights_of_cvnets
 from ..checkpoint.families import BACKBONE, STEM, rename
 from ..checkpoint.files import read_checkpoint
 from ..checkpoint.pretrained import arch_of, backbone_shapes, check_shapes, find_weights
@@ -103,6 +105,51 @@ def convert(checkpoint: str, out: str, to: str) -> Converted:
         content = buffer.getvalue()
     AtomicLocalBackend().put(content, out)
     return Converted(arch, has_head, left_out)
+
+
+def convert_cvnets(checkpoint: str, out: str) -> str:
+    """Write a DeepLabv3 of CVNets under our names, for ``load_from`` and ``tools/test.py``.
+
+    Args:
+        checkpoint: see :func:`~.files.read_checkpoint`, with what :mod:`~.checkpoint.cvnets` says.
+        out: file to write.
+
+    Returns:
+        What it is, in words.
+
+    Raises:
+        InputError: if the checkpoint cannot be read, or is no DeepLabv3 with one of the published
+            networks as a whole.
+    """
+    from ..models.deeplabv3 import DeepLabv3Head
+
+    weights = weights_of_cvnets(read_checkpoint(checkpoint))
+    classifier = (weights or {}).get('seg_head.classifier.block.conv.weight')
+    if weights is None or classifier is None or classifier.ndim != 4:
+        raise InputError(f'{checkpoint} is no DeepLabv3 of CVNets (encoder.*, seg_head.classifier)')
+    num_classes, channels = classifier.shape[:2]
+    encoder = Counter(x.shape for key, x in weights.items() if key.startswith('encoder.'))
+
+    def likeness(arch: str) -> float:
+        own = Counter(backbone_shapes(EdgeNeXt, arch).values())
+        return (own & encoder).total() / (own | encoder).total()
+
+    arch = max(ARCHS, key=likeness)
+    with torch.device('meta'):
+        head = DeepLabv3Head(ARCHS[arch]['dims'][-1], channels, num_classes=num_classes)
+    expected = backbone_shapes(EdgeNeXt, arch)
+    expected |= {f'decode_head.{key}': x.shape for key, x in head.state_dict().items()}
+    found = from_cvnets(weights, expected, checkpoint)
+    state = {
+        key: x for key, x in found.items() if key in expected or not key.startswith('encoder.')
+    }
+    check_shapes(state, expected, f'{checkpoint} is not a whole DeepLabv3 of {arch}', EdgeNeXt)
+    buffer = BytesIO()
+    torch.save({'state_dict': state}, buffer)
+    AtomicLocalBackend().put(buffer.getvalue(), out)
+    left_out = f', without {len(found) - len(state)} other tensors of the encoder'
+    said = f'DeepLabv3 of {channels} channels and {num_classes} classes on {arch}'
+    return said + left_out * (len(found) > len(state))
 
 
 def _head_shapes(arch: str, num_classes: int) -> dict[str, torch.Size]:
