@@ -132,6 +132,9 @@ def test_compiles_the_networks_alone(demo_data, monkeypatch, tmp_path):
     cfg.work_dir = str(tmp_path)
     cfg.compile = options = dict(backend='eager')
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.model.backbone.arch = dict(depths=(1, 1, 1, 1), dims=(24, 48, 88, 168), num_heads=4)
+    for steps in (cfg.train_dataloader.dataset.pipeline, cfg.val_dataloader.dataset.pipeline):
+        next(step for step in steps if step['type'] == 'Resize')['scale'] = (64, 64)
     for name in ('train', 'val', 'test'):
         cfg[f'{name}_dataloader'].update(num_workers=0, persistent_workers=False)
     graphs = torch._dynamo.utils.counters['stats']
