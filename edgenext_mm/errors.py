@@ -37,6 +37,8 @@ class Interrupted(SystemExit):
 def exit_on_input_error() -> Iterator[None]:
     """Turn an InputError into one message on the standard error stream and exit status 1.
 
+    Ctrl-C, where nothing else handles it, becomes a message too, with status 130, as in shells.
+
     Example:
         >>> with exit_on_input_error():
         ...     raise InputError('data.json does not exist: set ann_file of the dataset')
@@ -49,3 +51,6 @@ def exit_on_input_error() -> Iterator[None]:
         # From a worker of a DataLoader the error comes with the worker's traceback as its text.
         name = f'{InputError.__module__}.{InputError.__name__}: '
         sys.exit(f'error: {str(error).rpartition(name)[2].strip()}')
+    except KeyboardInterrupt:
+        print('stopped by Ctrl-C', file=sys.stderr)
+        sys.exit(130)

@@ -7,7 +7,7 @@ from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from mmengine.config import Config, DictAction
 
 from edgenext_mm import cli
-from edgenext_mm.errors import InputError
+from edgenext_mm.errors import InputError, exit_on_input_error
 
 DEMO = str(CONFIGS / 'ssdlite_edgenext_xx_small_demo.py')
 
@@ -203,3 +203,9 @@ def test_silences_noise_alone_and_sets_threads_in_time():
     assert 'noise' not in run.stdout
     for message in ('a message', 'a warning of mmengine', 'the log of a Runner'):
         assert message in run.stdout
+
+
+def test_ctrl_c_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop, exit_on_input_error():
+        raise KeyboardInterrupt
+    assert stop.value.code == 130 and capsys.readouterr().err == 'stopped by Ctrl-C\n'

@@ -173,8 +173,9 @@ def test_run_that_much_happens_to(demo_data, tmp_path, monkeypatch, what):
     worker(launcher, 0, 1).kill()
     worker(launcher, 1, 0).kill()
     newest = Path(pointer.read_text())
-    os.truncate(newest, newest.stat().st_size // 2)
-    worker(launcher, 2, 0).rlimit(psutil.RLIMIT_FSIZE, (50_000, 50_000))
+    half = newest.stat().st_size // 2
+    os.truncate(newest, half)
+    worker(launcher, 2, 0).rlimit(psutil.RLIMIT_FSIZE, (half, half))
     worker(launcher, 3, 0)
     launcher.send_signal(signal.SIGTERM)
     assert launcher.wait(120) == 75

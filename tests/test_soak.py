@@ -25,12 +25,12 @@ DEMOS = (
 )
 #: To the process that trains, or to its workers as well, as a terminal and a scheduler do.
 STOPS = [(name, to_all) for name in ('SIGKILL', 'SIGTERM', 'SIGINT') for to_all in (False, True)]
-#: The exit status, which is the signal's own until the Runner handles it.
+#: The exit status, which is the signal's own until the tool, and then the Runner, handles it.
 ENDS = {
     None: (),
     'SIGKILL': (-signal.SIGKILL,),
     'SIGTERM': (-signal.SIGTERM, Interrupted.STATUS),
-    'SIGINT': (-signal.SIGINT, Interrupted.STATUS),
+    'SIGINT': (-signal.SIGINT, 130, Interrupted.STATUS),
 }
 
 
