@@ -3,10 +3,14 @@
 They train in two processes in test_distributed.py.
 """
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from mmdet.apis import inference_detector, init_detector
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmpretrain import ImageClassificationInferencer, get_model
 from mmseg.apis import inference_model as inference_segmentor
@@ -15,6 +19,7 @@ from small_examples import EXAMPLES, small_example, task_of
 from small_networks import ARCH
 
 from edgenext_mm.deploy import switch_to_deploy
+from edgenext_mm.models import ARCHS, EdgeNeXt
 
 
 @pytest.mark.slow
@@ -39,7 +44,7 @@ def test_trains_and_infers(path, demo_data, tmp_path):
     runner.train()
     assert runner.message_hub.get_scalar('train/loss').current() > 0
     base_lr = cfg.optim_wrapper.optimizer.lr
-    rates = {group['initial_lr'] / base_lr for group in runner.optim_wrapper.param_groups}
+    rates = {group['initial_lr'] / base_lr for group in runner.optim_wrapper.optimizer.param_groups}
     np.testing.assert_allclose(
         sorted(rates), [0.9**k for k in range(sum(ARCH['depths']) + 1, -1, -1)]
     )
@@ -84,3 +89,37 @@ DOORS = dict(
     segmentation=(init_model, segment),
     classification=(get_model, classify),
 )
+
+
+def test_guide(tmp_path):
+    """The guide's tables, its config and its list of examples say what is there."""
+    guide = (ROOT / 'docs' / 'backbone.md').read_text()
+    with torch.device('meta'):
+        backbones = {arch: EdgeNeXt(arch).eval() for arch in ARCHS}
+        maps = {arch: model(torch.zeros(1, 3, 64, 64)) for arch, model in backbones.items()}
+    rows = {
+        arch: cells.split(' | ') for arch, cells in re.findall(r'\| `(\w+)` \| (\d.*) \|', guide)
+    }
+    strides = [int(stride) for stride in re.findall(r'\| \d: stride (\d+) ', guide)]
+    assert rows.keys() == ARCHS.keys()
+    for arch, (*channels, millions) in rows.items():
+        assert [x.shape[1:] for x in maps[arch]] == [
+            (int(n), 64 // stride, 64 // stride)
+            for n, stride in zip(channels, strides, strict=True)
+        ]
+        assert millions == f'{sum(p.numel() for p in backbones[arch].parameters()) / 1e6:.3f}'
+
+    shares = re.findall(r'\| (0\.\d+) \| (0\.\d+) \| (0\.\d+) \|', guide)
+    for rate, *columns in shares:
+        for share, arch in zip(columns, ('xx_small', 'small'), strict=True):
+            _, layers = backbones[arch].get_layer_depth('downsample_layers.0.0.weight')
+            assert share == f'{float(rate) ** (layers - 1):.3f}'
+    assert len(shares) == 3
+
+    path = tmp_path / 'retinanet.py'
+    path.write_text(re.search(r'```python\n(.*?)```', guide, re.S)[1])
+    config, (example,) = Config.fromfile(path), [p for p in EXAMPLES if 'retinanet' in p.stem]
+    for key in ('model', 'optim_wrapper'):
+        assert config[key] == Config.fromfile(example)[key]
+    linked = set(re.findall(r'configs/examples/(\w+\.py)', guide))
+    assert linked == {example.name for example in EXAMPLES}

@@ -95,8 +95,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         >>> constructor = LayerDecayOptimWrapperConstructor(
         ...     dict(optimizer=dict(type='AdamW', lr=1.0)), dict(layer_decay_rate=0.5)
         ... )
-        >>> groups = constructor(EdgeNeXt('xx_small', out_indices=(0,))).param_groups
-        >>> sorted({group['lr'] for group in groups if 'lr' in group})  # stem and two blocks
+        >>> optimizer = constructor(EdgeNeXt('xx_small', out_indices=(0,))).optimizer
+        >>> sorted({group['lr'] for group in optimizer.param_groups})  # of the stem and two blocks
         [0.125, 0.25, 0.5]
     """
 

@@ -126,6 +126,7 @@ class EdgeNeXt(WholeModule):
 
         depths, dims = settings['depths'], settings['dims']
         built = out_indices[-1] + 1
+        self.depths = tuple(depths[:built])
         bn_hs, overlap = settings.get('bn_hs', False), settings.get('overlap', False)
         bias = not bn_hs and not overlap
         norm = nn.BatchNorm2d if bn_hs else LayerNorm2d
@@ -230,18 +231,17 @@ class EdgeNeXt(WholeModule):
             >>> backbone.get_layer_depth('head.fc.bias', prefix='backbone.')
             (13, 14)
         """
-        depths = [len(stage) for stage in self.stages]
-        num_layers = sum(depths) + 2
+        num_layers = sum(self.depths) + 2
         pattern = r'(downsample_layers|stages|out_norms)\.(\d+)(?:\.(\d+))?'
         found = re.match(re.escape(prefix) + pattern, param_name)
         if found is None:
             return num_layers - 1, num_layers
         part, stage = found[1], int(found[2])
-        first = 1 + sum(depths[:stage])
+        first = 1 + sum(self.depths[:stage])
         if part == 'stages':
             return first + int(found[3]), num_layers
         if part == 'out_norms':
-            return first + depths[stage] - 1, num_layers
+            return first + self.depths[stage] - 1, num_layers
         return first if stage > 0 else 0, num_layers
 
     def switch_to_deploy(self) -> None:
