@@ -42,6 +42,7 @@ def test_trains_and_infers(path, demo_data, tmp_path):
     cfg.default_hooks.checkpoint.update(interval=2 if task == 'segmentation' else 1, save_best=None)
     runner = RUNNERS.build(cfg)
     runner.train()
+    assert runner.test()
     assert runner.message_hub.get_scalar('train/loss').current() > 0
     base_lr = cfg.optim_wrapper.optimizer.lr
     rates = {group['initial_lr'] / base_lr for group in runner.optim_wrapper.optimizer.param_groups}

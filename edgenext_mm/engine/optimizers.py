@@ -142,8 +142,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         for group in params:
             (parameter,) = group['params']
             depths = (
-                backbone.get_layer_depth(names[parameter], prefix)
-                for prefix, backbone in backbones.items()
+                backbone.get_layer_depth(names[parameter], start)
+                for start, backbone in backbones.items()
             )
             steps = max(num_layers - 1 - layer for layer, num_layers in depths)
             rate = self.paramwise_cfg['layer_decay_rate'] ** steps

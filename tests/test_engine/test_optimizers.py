@@ -187,9 +187,9 @@ def test_layer_decay_with_other_settings():
     assert got['decode_head.conv_seg.weight'] == (10.0, 1.0)
 
     first_stages = network('segmentation', **{'model.backbone.out_indices': (1,)}).backbone
-    rates = {name: rate for name, (rate, _) in settings(first_stages).items()}
-    assert rates['downsample_layers.0.0.weight'] == pytest.approx(0.8**3)
-    assert rates['stages.1.0.pwconv1.weight'] == 0.8
+    got = settings(torch.nn.ModuleList([first_stages, model.backbone]))  # as teacher and student
+    assert got['0.downsample_layers.0.0.weight'][0] == pytest.approx(0.8**3)
+    assert got['0.stages.1.0.pwconv1.weight'][0] == got['1.stages.3.0.pwconv1.weight'][0] == 0.8
 
 
 @pytest.mark.parametrize(
