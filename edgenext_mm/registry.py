@@ -28,6 +28,9 @@ TRANSFORMS = _child('transform', mmengine_registry.TRANSFORMS, 'datasets')
 METRICS = _child('metric', mmengine_registry.METRICS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', mmengine_registry.DATA_SAMPLERS, 'engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', mmengine_registry.OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
+)
 OPTIMIZERS = _child('optimizer', mmengine_registry.OPTIMIZERS, 'engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', mmengine_registry.PARAM_SCHEDULERS, 'engine')
 LOOPS = _child('loop', mmengine_registry.LOOPS, 'engine')

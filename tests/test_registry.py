@@ -32,6 +32,11 @@ for name, cfg in dict(
         type='MultiScaleBatchSampler', sampler=DefaultSampler(range(9), seed=0), batch_size=16
     ),
     OPTIM_WRAPPERS=dict(type='CPUAmpOptimWrapper', optimizer=optimizer),
+    OPTIM_WRAPPER_CONSTRUCTORS=dict(
+        type='LayerDecayOptimWrapperConstructor',
+        optim_wrapper_cfg=dict(optimizer=dict(type='SGD', lr=1)),
+        paramwise_cfg=dict(layer_decay_rate=0.9),
+    ),
     OPTIMIZERS=dict(type='AdamW', params=[torch.zeros(1)]),
 ).items():
     child = os.fork()

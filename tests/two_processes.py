@@ -17,6 +17,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
 from short_runs import build
+from small_examples import EXAMPLES, small_example
 from small_networks import TASKS
 from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -208,6 +209,8 @@ def train(folder, data):
         work_dir = folder / f'{make_config.__name__}_{dist.get_rank()}'
         work_dir.mkdir()
         _train(make_config(work_dir, data), str(work_dir))
+    for path in EXAMPLES:
+        _train(small_example(path, data), str(folder / f'{path.stem}_{dist.get_rank()}'))
 
 
 def train_badly(folder, data):

@@ -12,7 +12,7 @@ from .hooks import (
     SwitchToDeployHook,
 )
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
-from .optimizers import AdamW
+from .optimizers import AdamW, LayerDecayOptimWrapperConstructor
 from .run_length import RunLengthCheckHook
 from .runner import Runner
 from .samplers import MultiScaleBatchSampler
@@ -29,6 +29,7 @@ __all__ = [
     'FiniteHook',
     'IterBasedTrainLoop',
     'KeepMemoryHook',
+    'LayerDecayOptimWrapperConstructor',
     'MultiScaleBatchSampler',
     'NumClassesCheckHook',
     'PretrainedHook',

@@ -16,10 +16,11 @@ if find_spec('mmdet'):
 
 if find_spec('mmseg'):
     from .deeplabv3 import DeepLabv3Head
+    from .lraspp import LRASPPHead
     from .preprocessors import SegDataPreProcessor
     from .segmentor import EncoderDecoder
 
-    __all__ += ['DeepLabv3Head', 'EncoderDecoder', 'SegDataPreProcessor']
+    __all__ += ['DeepLabv3Head', 'EncoderDecoder', 'LRASPPHead', 'SegDataPreProcessor']
 
 if find_spec('mmpretrain'):
     from .classifier import DistilledEdgeNeXtClassifier, EdgeNeXtClassifier, EdgeNeXtHead

@@ -1,5 +1,6 @@
 """The EdgeNeXt backbone (arXiv 2206.10589)."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -131,6 +132,7 @@ class EdgeNeXt(WholeModule):
 
         depths, dims = settings['depths'], settings['dims']
         built = out_indices[-1] + 1
+        self.depths = tuple(depths[:built])
         bn_hs, overlap = settings.get('bn_hs', False), settings.get('overlap', False)
         bias = not bn_hs and not overlap
         norm = nn.BatchNorm2d if bn_hs else LayerNorm2d
@@ -212,6 +214,41 @@ class EdgeNeXt(WholeModule):
             if i in self.out_indices:
                 outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
         return tuple(outs)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Find the layer of a parameter, for learning rates that decay from layer to layer.
+
+        The first layer is the stem, and each block is one more. A downsampling belongs to the block
+        after it, an output norm to the block before it. The last layer is what is not of this
+        backbone, such as necks and heads. The convention is that of mmpretrain's backbones.
+
+        Args:
+            param_name: the name of the parameter.
+            prefix: what names of parameters of the backbone begin with, such as ``backbone.``.
+                Defaults to nothing.
+
+        Returns:
+            The number of the layer, from 0, and the number of layers.
+
+        Example:
+            >>> backbone = EdgeNeXt('xx_small')
+            >>> backbone.get_layer_depth('stages.1.0.norm.weight')
+            (3, 14)
+            >>> backbone.get_layer_depth('head.fc.bias', prefix='backbone.')
+            (13, 14)
+        """
+        num_layers = sum(self.depths) + 2
+        pattern = r'(downsample_layers|stages|out_norms)\.(\d+)(?:\.(\d+))?'
+        found = re.match(re.escape(prefix) + pattern, param_name)
+        if found is None:
+            return num_layers - 1, num_layers
+        part, stage = found[1], int(found[2])
+        first = 1 + sum(self.depths[:stage])
+        if part == 'stages':
+            return first + int(found[3]), num_layers
+        if part == 'out_norms':
+            return first + self.depths[stage] - 1, num_layers
+        return first if stage > 0 else 0, num_layers
 
     def switch_to_deploy(self) -> None:
         """Take the form that infers fastest, in place; a second time changes nothing.
