@@ -44,7 +44,7 @@ def write_record(runner: Any) -> None:
         if root and root.strip() not in [entry['folder'] for entry in repositories]:
             repositories.append(_repository(root.strip(), runner.log_dir, len(repositories)))
     record = dict(
-        command=[sys.executable, *sys.argv],
+        command=[sys.executable, *sys.orig_argv[1:]],
         folder=os.getcwd(),
         seed=runner.seed,
         deterministic=runner.deterministic,
