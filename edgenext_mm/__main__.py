@@ -1,17 +1,19 @@
 """``edgenext-mm COMMAND``, or ``python -m edgenext_mm COMMAND``: the tools as one command.
 
-A command runs the file in ``tools/`` as ``python tools/FILE`` does, which the package has in
-``.mim/tools`` as the libraries of OpenMMLab have theirs. So there is one code for both, and scripts
-such as ``dist_train.sh`` come along.
+A command calls ``main`` of its file in ``tools/``, as ``python tools/FILE`` does. The package has
+these files in ``.mim/tools``, as the libraries of OpenMMLab have theirs: so there is one code for
+both, and scripts such as ``dist_train.sh`` come along.
 """
 
 import argparse
 import ast
-import runpy
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 from .analysis.doctor import EXTRAS, MODULES
+from .errors import exit_on_input_error
 from .version import __version__
 
 _TOOLS = Path(__file__).parent / '.mim' / 'tools'
@@ -34,6 +36,14 @@ def commands() -> dict[str, Path]:
     return {name: found[name] for name in dict.fromkeys([*_FIRST, *found])}
 
 
+def _load(path: Path) -> Any:
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # it is a file of Python
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
 def main() -> None:
     """Run the command that the command line names."""
     files = commands()
@@ -53,7 +63,8 @@ def main() -> None:
     command = parser.parse_args(sys.argv[1:2]).command
     sys.argv[:2] = [f'edgenext-mm {command}']
     try:
-        runpy.run_path(str(files[command]), run_name='__main__')
+        with exit_on_input_error():
+            _load(files[command]).main()
     except ModuleNotFoundError as error:
         needed = {'mmengine', 'mmcv', *EXTRAS, *MODULES}
         if error.name not in needed:

@@ -180,16 +180,14 @@ def _libraries() -> Iterator[Finding]:
     if not any(_is_there(module) for module in EXTRAS):
         cure = "pip install --no-build-isolation 'edgenext_mm[detection]'"
         yield Finding('tasks', 'no library of any task', cure, wrong=True)
-    own, continued = (any(members) for members in zip(*found.values(), strict=True))
+    own = [pins for module, pins in DISTRIBUTIONS.items() if found[module] == [True, False]]
+    continued = [pins for module, pins in DISTRIBUTIONS.items() if found[module] == [False, True]]
     if own and continued:
-        others = [
-            pins[1] for module, pins in DISTRIBUTIONS.items() if found[module] == [True, False]
-        ]
-        names = [pin.partition('==')[0].removeprefix('onedl-') for pin in others]
-        cure = f'pip uninstall --yes {" ".join(names)}; {_reinstall(*others)}'
+        names = [pins[0].partition('==')[0] for pins in own]
+        cure = f'pip uninstall --yes {" ".join(names)}; {_reinstall(*(pins[1] for pins in own))}'
         yield Finding('family', f'mixed: {" and ".join(_FAMILIES)}', cure, wrong=True)
     elif own or continued:
-        yield Finding('family', _FAMILIES[continued])
+        yield Finding('family', _FAMILIES[bool(continued)])
 
 
 def _reinstall(*pins: str) -> str:
@@ -252,6 +250,8 @@ def _weights() -> Iterator[Finding]:
     if fault := _fault('edgenext_mm.checkpoint.files'):
         yield Finding('weights', f'not looked for ({fault})', 'see above')
         return
+    import torch
+
     from ..checkpoint.files import FOLDER, place
     from ..checkpoint.zoo import RELEASES
 
@@ -262,7 +262,7 @@ def _weights() -> Iterator[Finding]:
         yield Finding(FOLDER, folder or 'not set')
     places = {name: Path(place(release.url)) for name, release in RELEASES.items()}
     present = [name for name, path in places.items() if path.is_file()]
-    cache = next(path.parent for path in places.values() if str(path.parent) != folder)
+    cache = Path(torch.hub.get_dir(), 'checkpoints')
     ground = next(parent for parent in (cache, *cache.parents) if parent.exists())
     if not os.access(ground, os.W_OK):
         cure = 'export TORCH_HOME=FOLDER  # one that can be written'
