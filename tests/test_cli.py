@@ -30,7 +30,8 @@ def test_overrides_are_those_of_mmengine(demo_data, monkeypatch):
 
 
 def load(config, *words):
-    return cli.load_config(cli.config_parser(None).parse_args([config, '--cfg-options', *words]))
+    options = ['--cfg-options', *words] if words else []
+    return cli.load_config(cli.config_parser(None).parse_args([config, *options]))
 
 
 def scales(cfg):
