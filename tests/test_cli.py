@@ -5,6 +5,7 @@ import sys
 import pytest
 from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from mmengine.config import Config, DictAction
+from mmengine.infer import BaseInferencer
 
 from edgenext_mm import cli
 from edgenext_mm.errors import InputError
@@ -86,6 +87,7 @@ def test_configs_of_the_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = 'edgenext_mm::detection/ssdlite_edgenext_xx_small_demo.py'
     assert load(name).to_dict() == Config.fromfile(DEMO).to_dict()
+    assert 'ssdlite_edgenext_small_coco' in BaseInferencer.list_models('edgenext_mm')
     mine = tmp_path / 'mine.py'
     mine.write_text(f'_base_ = [{name!r}]')
     assert scales(load('mine.py', 'input_size=512')) == [512] * 4
