@@ -13,11 +13,13 @@ import re
 import sys
 import tempfile
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from .analysis.doctor import EXTRAS
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
         ('config.py', ['a.b=1', 'c=[2,3]'])
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or edgenext_mm::PATH for one that comes with the package'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -197,24 +201,34 @@ def load_config(args: argparse.Namespace) -> 'Config':
     in quotes or brackets is what it is in Python.
 
     Raises:
-        InputError: if there is no such file, if a variable that names a data root is empty, or if
-            an override is malformed or for a setting that is not there.
+        InputError: if there is no such file, if a variable that names a data root is empty, if the
+            config's library is not installed, or if an override is malformed or for a setting that
+            is not there.
     """
     from mmengine.config import Config
+
+    from .configs import PREFIX, config_path
 
     for name in ('COCO_ROOT', 'VOC_ROOT', 'IMAGENET_ROOT'):
         if os.environ.get(name) == '':
             raise InputError(
                 f'the environment variable {name} is empty: set it to a folder or unset it'
             )
+    is_ours = args.config.startswith(PREFIX)
+    path = config_path(args.config) if is_ours else check_file(args.config)
     try:
-        cfg = Config.fromfile(check_file(args.config))
+        cfg = Config.fromfile(path)
     except InputError:
         raise
     except Exception as error:  # a config is a program, which may fail in any way
         raise InputError(
             f'{args.config} cannot be read as a config ({type(error).__name__}: {error})'
         ) from error
+    library = cfg.get('default_scope')
+    if library in EXTRAS and find_spec(library) is None:
+        raise InputError(
+            f"{args.config} needs {library}: pip install 'edgenext_mm[{EXTRAS[library]}]'"
+        )
     try:
         overrides = {
             key: _value(text) for key, _, text in (word.partition('=') for word in args.cfg_options)
@@ -228,7 +242,7 @@ def load_config(args: argparse.Namespace) -> 'Config':
         }
         if variables:
             with tempfile.TemporaryDirectory() as folder:
-                computed = Config.fromfile(_copy_with(variables, Path(args.config), Path(folder)))
+                computed = Config.fromfile(_copy_with(variables, Path(path), Path(folder)))
             cfg = Config(computed.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
         cfg.merge_from_dict(overrides | variables)
     except (AssertionError, KeyError, TypeError) as error:
@@ -262,6 +276,8 @@ def _copy_with(variables: dict[str, Any], config: Path, folder: Path) -> Path:
     Returns:
         The copy, or the config itself if it is not of the kind in which bases have these variables.
     """
+    from .configs import PREFIX, config_path
+
     text = config.read_text(encoding='utf-8')
     text = re.sub(r'{{\s*fileDirname\s*}}', lambda _: config.parent.resolve().as_posix(), text)
     try:
@@ -271,12 +287,16 @@ def _copy_with(variables: dict[str, Any], config: Path, folder: Path) -> Path:
                 case ast.Assign(targets=[ast.Name('_base_')], value=value):
                     bases = ast.literal_eval(value)
                     bases = [
+                        config_path(base) if base.startswith(PREFIX) else base
+                        for base in ([bases] if isinstance(bases, str) else bases)
+                    ]
+                    bases = [
                         base
-                        if '::' in base  # of an installed library
+                        if '::' in base  # of another package
                         else str(
                             _copy_with(variables, config.parent.resolve() / base, folder / str(i))
                         )
-                        for i, base in enumerate([bases] if isinstance(bases, str) else bases)
+                        for i, base in enumerate(bases)
                     ]
                     node.value = _literal(bases)
                 case ast.Assign(targets=[ast.Name(name)]) if name in variables:

@@ -17,8 +17,7 @@ from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.checkpoint import load_pretrained, pretrained
 from edgenext_mm.deploy import convert
 from edgenext_mm.errors import InputError
-from edgenext_mm.models import EdgeNeXt
-from edgenext_mm.models.preprocessors import DetDataPreprocessor, SegDataPreProcessor
+from edgenext_mm.models import DetDataPreprocessor, EdgeNeXt, SegDataPreProcessor
 
 TINY = dict(depths=(1, 1, 1, 1), dims=(24, 48, 88, 168), num_heads=4)
 DEMOS = [

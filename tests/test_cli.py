@@ -5,6 +5,7 @@ import sys
 import pytest
 from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from mmengine.config import Config, DictAction
+from mmengine.infer import BaseInferencer
 
 from edgenext_mm import cli
 from edgenext_mm.errors import InputError, exit_on_input_error
@@ -30,7 +31,8 @@ def test_overrides_are_those_of_mmengine(demo_data, monkeypatch):
 
 
 def load(config, *words):
-    return cli.load_config(cli.config_parser(None).parse_args([config, '--cfg-options', *words]))
+    options = ['--cfg-options', *words] if words else []
+    return cli.load_config(cli.config_parser(None).parse_args([config, *options]))
 
 
 def scales(cfg):
@@ -78,6 +80,29 @@ def test_variables_of_configs_that_inherit(tmp_path):
     # Where bases cannot be computed again the override is mmengine's.
     child.write_text("_base_ = ['base' + '.py']\nb = _base_.size")
     assert load(str(child), 'size=5').a.size == 3
+
+
+def test_configs_of_the_package(tmp_path, monkeypatch):
+    """By name in any folder, and as bases, in which overrides reach what is computed."""
+    monkeypatch.chdir(tmp_path)
+    name = 'edgenext_mm::detection/ssdlite_edgenext_xx_small_demo.py'
+    assert load(name).to_dict() == Config.fromfile(DEMO).to_dict()
+    assert 'ssdlite_edgenext_small_coco' in BaseInferencer.list_models('edgenext_mm')
+    mine = tmp_path / 'mine.py'
+    mine.write_text(f'_base_ = [{name!r}]')
+    assert scales(load('mine.py', 'input_size=512')) == [512] * 4
+    assert '_scope_' not in str(load('mine.py'))  # in which types of mmdet would not be found
+    wrong = 'edgenext_mm::detection/ssdlite_edgenext_small.py'
+    mine.write_text(f'_base_ = {wrong!r}')
+    for config in (wrong, 'mine.py'):
+        with pytest.raises(InputError, match=rf'no config {wrong} \(did you mean edgenext_mm::det'):
+            load(config)
+
+
+def test_library_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr(cli, 'find_spec', lambda name: None)
+    with pytest.raises(InputError, match=r"needs mmdet: pip install 'edgenext_mm\[detection\]'"):
+        load(DEMO)
 
 
 ENVIRONMENT = '{{$A:b}}'  # which mmengine replaces in any file

@@ -13,7 +13,7 @@ model = dict(
 )
 
 load_image = dict(_base_.load_image, color_type=bands)
-for_colors = ('mmpretrain.GaussianBlur', 'PhotoMetricDistortion')
+for_colors = ('edgenext_mm.GaussianBlur', 'PhotoMetricDistortion')
 train_pipeline = [
     load_image,
     *(step for step in _base_.train_pipeline[1:] if step.type not in for_colors),

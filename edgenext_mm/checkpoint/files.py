@@ -58,7 +58,7 @@ def read_checkpoint(checkpoint: str) -> dict[str, Any]:
     url = _url(checkpoint)
     if url is None:
         return _read(checkpoint, checkpoint)
-    path = _place(url)
+    path = place(url)
     try:
         if is_main_process() and not osp.isfile(path):
             _download(url, path, checkpoint)
@@ -111,7 +111,7 @@ def _url(checkpoint: str) -> str | None:
     return checkpoint if checkpoint.startswith(('http://', 'https://')) else None
 
 
-def _place(url: str) -> str:
+def place(url: str) -> str:
     """Return the path of a URL's file: in the user's folder if it is there, or in the cache."""
     name = osp.basename(urlsplit(url).path)
     folder = os.environ.get(FOLDER)

@@ -1,35 +1,24 @@
-"""Datasets and transforms, by task."""
+"""Datasets and transforms, by task.
 
-from importlib.util import find_spec
+What is for one task is imported when it is asked for, with the library that it needs.
+"""
 
 from ..loading import LoadImageFromFile
+from ..registry import lazy_import
 
-__all__ = ['LoadImageFromFile']
-
-# Each library can be used without the others.
-if find_spec('mmdet'):
-    from .detection import (
-        CocoDataset,
-        CocoMetric,
-        MinIoURandomCrop,
-        PhotoMetricDistortion,
-        XMLDataset,
-    )
-
-    __all__ += [
+_BY_TASK = {
+    # with mmdet
+    'detection': [
         'CocoDataset',
         'CocoMetric',
         'MinIoURandomCrop',
         'PhotoMetricDistortion',
         'XMLDataset',
-    ]
-
-if find_spec('mmseg'):
-    from .segmentation import BaseSegDataset, PascalVOCDataset
-
-    __all__ += ['BaseSegDataset', 'PascalVOCDataset']
-
-if find_spec('mmpretrain'):
-    from .classification import CustomDataset, ImageNet, MultiScaleRandomResizedCrop
-
-    __all__ += ['CustomDataset', 'ImageNet', 'MultiScaleRandomResizedCrop']
+    ],
+    # with mmseg
+    'segmentation': ['BaseSegDataset', 'GaussianBlur', 'PascalVOCDataset'],
+    # with mmpretrain
+    'classification': ['CustomDataset', 'ImageNet', 'MultiScaleRandomResizedCrop'],
+}
+__all__ = ['LoadImageFromFile', *(name for names in _BY_TASK.values() for name in names)]
+__getattr__ = lazy_import(__name__, _BY_TASK)

@@ -1,4 +1,4 @@
-"""Segmentation datasets that say what is wrong with their files."""
+"""Segmentation datasets that say what is wrong with their files, and a transform."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import LoadAnnotations
+from mmcv.transforms import BaseTransform, LoadAnnotations
 from mmengine.logging import MMLogger
 from mmseg.datasets import BaseSegDataset as MMSegBaseSegDataset
 from mmseg.datasets import PascalVOCDataset as MMSegPascalVOCDataset
 from mmseg.evaluation import IoUMetric
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ..errors import InputError
 from ..images import image_size_of
-from ..registry import DATASETS
+from ..registry import DATASETS, TRANSFORMS
 from .checks import (
     CheckedDataset,
     check_labels,
@@ -296,3 +296,38 @@ class BaseSegDataset(_CheckedSegDataset, MMSegBaseSegDataset):
 @DATASETS.register_module()
 class PascalVOCDataset(_CheckedSegDataset, MMSegPascalVOCDataset):
     """mmseg's PascalVOCDataset with the checks of :class:`BaseSegDataset`."""
+
+
+@TRANSFORMS.register_module()
+class GaussianBlur(BaseTransform):
+    """Blur images with a radius that is drawn for each of them.
+
+    It is mmpretrain's GaussianBlur with ``magnitude_range=(0, max_radius)`` and
+    ``magnitude_std='inf'``: the draws and the images are the same, and segmentation does not need
+    mmpretrain.
+
+    Args:
+        max_radius: standard deviation of the blur in pixels, at most.
+        prob: how likely an image is blurred. Defaults to 0.5.
+
+    Example:
+        >>> image = np.zeros((3, 3, 3), np.uint8)
+        >>> image[1, 1] = 255
+        >>> blurred = GaussianBlur(max_radius=1, prob=1)(dict(img=image))['img']
+        >>> bool(blurred[1, 1, 0] < 255), blurred.dtype
+        (True, dtype('uint8'))
+    """
+
+    def __init__(self, max_radius: float, prob: float = 0.5) -> None:
+        self.max_radius = max_radius
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Blur ``results['img']``, an array of uint8 of shape (height, width, 3)."""
+        if np.random.rand() <= self.prob:
+            blur = ImageFilter.GaussianBlur(np.random.uniform(0, self.max_radius))
+            results['img'] = np.array(Image.fromarray(results['img']).filter(blur))
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(max_radius={self.max_radius}, prob={self.prob})'

@@ -6,7 +6,6 @@ import os.path as osp
 import platform
 import subprocess
 import sys
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -44,7 +43,7 @@ def write_record(runner: Any) -> None:
         if root and root.strip() not in [entry['folder'] for entry in repositories]:
             repositories.append(_repository(root.strip(), runner.log_dir, len(repositories)))
     record = dict(
-        command=[sys.executable, *sys.argv],
+        command=[sys.executable, *sys.orig_argv[1:]],
         folder=os.getcwd(),
         seed=runner.seed,
         deterministic=runner.deterministic,
@@ -74,7 +73,7 @@ def write_record(runner: Any) -> None:
 
 def _version(name: str) -> str | None:
     """Return the version of a library that this run has imported."""
-    return getattr(import_module(name), '__version__', None) if name in sys.modules else None
+    return getattr(sys.modules.get(name), '__version__', None)
 
 
 def _repository(root: str, log_dir: str, number: int) -> dict[str, Any]:

@@ -1,28 +1,23 @@
-"""Data preprocessors, backbone, necks and heads."""
+"""Data preprocessors, backbone, necks and heads.
 
-from importlib.util import find_spec
+What is for one task is imported when it is asked for, with the library that it needs.
+"""
 
+from ..registry import lazy_import
 from .edgenext import ARCHS, EdgeNeXt
 
-__all__ = ['ARCHS', 'EdgeNeXt']
-
-# Each library can be used without the others.
-if find_spec('mmdet'):
-    from .anchors import SSDLiteAnchorGenerator
-    from .preprocessors import DetDataPreprocessor
-    from .ssdlite import SSDLiteHead, SSDLiteNeck
-
-    __all__ += ['DetDataPreprocessor', 'SSDLiteAnchorGenerator', 'SSDLiteHead', 'SSDLiteNeck']
-
-if find_spec('mmseg'):
-    from .deeplabv3 import DeepLabv3Head
-    from .lraspp import LRASPPHead
-    from .preprocessors import SegDataPreProcessor
-    from .segmentor import EncoderDecoder
-
-    __all__ += ['DeepLabv3Head', 'EncoderDecoder', 'LRASPPHead', 'SegDataPreProcessor']
-
-if find_spec('mmpretrain'):
-    from .classifier import DistilledEdgeNeXtClassifier, EdgeNeXtClassifier, EdgeNeXtHead
-
-    __all__ += ['DistilledEdgeNeXtClassifier', 'EdgeNeXtClassifier', 'EdgeNeXtHead']
+_BY_TASK = {
+    # detection, with mmdet
+    'anchors': ['SSDLiteAnchorGenerator'],
+    'det_preprocessor': ['DetDataPreprocessor'],
+    'ssdlite': ['SSDLiteHead', 'SSDLiteNeck'],
+    # segmentation, with mmseg
+    'deeplabv3': ['DeepLabv3Head'],
+    'lraspp': ['LRASPPHead'],
+    'seg_preprocessor': ['SegDataPreProcessor'],
+    'segmentor': ['EncoderDecoder'],
+    # classification, with mmpretrain
+    'classifier': ['DistilledEdgeNeXtClassifier', 'EdgeNeXtClassifier', 'EdgeNeXtHead'],
+}
+__all__ = ['ARCHS', 'EdgeNeXt', *(name for names in _BY_TASK.values() for name in names)]
+__getattr__ = lazy_import(__name__, _BY_TASK)

@@ -1,18 +1,19 @@
-"""Data preprocessors for images of any number of channels."""
+"""The base of data preprocessors for images of any number of channels."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from mmengine.model import ImgDataPreprocessor
 
 from ..errors import InputError
-from ..registry import MODELS
 
 
-class _AnyChannels(ImgDataPreprocessor):
-    """The base of a preprocessor before mm's, with a mean for each channel; mm's have 1 or 3."""
+class AnyChannels(ImgDataPreprocessor):
+    """The base of a preprocessor before mm's, with a mean for each channel; mm's have 1 or 3.
+
+    See :class:`~edgenext_mm.models.DetDataPreprocessor`.
+    """
 
     def __init__(
         self,
@@ -48,42 +49,3 @@ class _AnyChannels(ImgDataPreprocessor):
                     'LoadImageFromFile, or mean, std, bgr_to_rgb and rgb_to_bgr as the images are'
                 )
         return super().forward(data, training)
-
-
-if find_spec('mmdet'):
-    from mmdet.models import DetDataPreprocessor as MMDetDetDataPreprocessor
-
-    @MODELS.register_module()
-    class DetDataPreprocessor(_AnyChannels, MMDetDetDataPreprocessor):
-        """mmdet's DetDataPreprocessor for images of any number of channels.
-
-        Args:
-            mean: of each channel, or one for all. Defaults to no normalization.
-            std: as many.
-            kwargs: the other arguments of mmdet's. ``bgr_to_rgb`` and ``rgb_to_bgr`` are for images
-                of three channels.
-
-        Raises:
-            InputError: if mean and std do not fit together; in use, if an image has other channels.
-
-        Example:
-            >>> preprocessor = DetDataPreprocessor(mean=[1, 2, 3, 4], std=[1, 1, 1, 2])
-            >>> preprocessor(dict(inputs=[torch.full((4, 1, 1), 6)]))['inputs'].flatten().tolist()
-            [5.0, 4.0, 3.0, 1.0]
-        """
-
-
-if find_spec('mmseg'):
-    from mmseg.models import SegDataPreProcessor as MMSegSegDataPreProcessor
-
-    @MODELS.register_module()
-    class SegDataPreProcessor(_AnyChannels, MMSegSegDataPreProcessor):
-        """mmseg's SegDataPreProcessor for images of any number of channels.
-
-        See :class:`DetDataPreprocessor`.
-
-        Example:
-            >>> preprocessor = SegDataPreProcessor(mean=[1, 2, 3, 4], std=[1, 1, 1, 2])
-            >>> preprocessor(dict(inputs=[torch.full((4, 1, 1), 6)]))['inputs'].flatten().tolist()
-            [5.0, 4.0, 3.0, 1.0]
-        """

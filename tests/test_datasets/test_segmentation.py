@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
+from mmpretrain.datasets import GaussianBlur as MMPretrainGaussianBlur
 from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
-from edgenext_mm.datasets import BaseSegDataset
+from edgenext_mm.datasets import BaseSegDataset, GaussianBlur
 from edgenext_mm.errors import InputError
 
 PIPELINE = [LoadImageFromFile(imdecode_backend='pillow'), LoadAnnotations(), PackSegInputs()]
@@ -146,3 +147,19 @@ def test_classes(write, build, classes, message):
     write('1.jpg')
     with pytest.raises(InputError, match=message):
         build(classes=classes)
+
+
+def test_blur_equals_that_of_mmpretrain():
+    ours = GaussianBlur(max_radius=1, prob=0.5)
+    theirs = MMPretrainGaussianBlur(magnitude_range=(0, 1), magnitude_std='inf', prob=0.5)
+    changed = 0
+    for seed in range(20):
+        image = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)
+        blurred, drawn = [], []
+        for transform in (ours, theirs):
+            np.random.seed(seed)
+            blurred.append(transform(dict(img=image.copy()))['img'])
+            drawn.append(np.random.rand())  # what follows is drawn alike
+        assert np.array_equal(*blurred) and drawn[0] == drawn[1]
+        changed += not np.array_equal(image, blurred[0])
+    assert 5 < changed < 15

@@ -332,7 +332,7 @@ def test_record(tmp_path, monkeypatch):
     run(tmp_path / 'work')
     (path,) = (tmp_path / 'work').glob('*/run.json')
     record = json.loads(path.read_text())
-    assert record['command'][1:] == sys.argv and record['seed'] == 11
+    assert record['command'][1:] == sys.orig_argv[1:] and record['seed'] == 11
     assert record['versions']['torch'] == torch.__version__
     assert record['versions']['edgenext_mm'] and record['threads'] == torch.get_num_threads()
     (state,) = (entry for entry in record['repositories'] if entry['folder'] == str(code))

@@ -18,7 +18,7 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     # The recipe's random_gaussian_noise is a blur with a radius of up to one pixel.
-    dict(type='mmpretrain.GaussianBlur', magnitude_range=(0, 1), magnitude_std='inf', prob=0.5),
+    dict(type='edgenext_mm.GaussianBlur', max_radius=1, prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='RandomRotate', prob=1.0, degree=10),
     pack_inputs,
