@@ -17,7 +17,7 @@ from edgenext_mm.checkpoint.zoo import EXPERIMENTS, RELEASES
 
 PYPROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())
 PINS = (ROOT / 'requirements.txt').read_text().splitlines()
-README = (ROOT / 'README.md').read_text()
+INSTALL = (ROOT / 'docs' / 'install.md').read_text()
 
 
 def test_extras_have_the_tested_pins():
@@ -198,8 +198,8 @@ TWO_ITERATIONS = {
 
 @pytest.mark.slow
 def test_task_needs_its_library_alone(installed, demo_data, tmp_path):
-    """Two iterations of each demo; that of the detector by the config that the README gives."""
-    (text,) = re.findall(r"```python\n(_base_ = 'edgenext_mm::.*?)```", README, re.S)
+    """Two iterations of each demo; that of the detector by the config that the docs give."""
+    (text,) = re.findall(r"```python\n(_base_ = 'edgenext_mm::.*?)```", INSTALL, re.S)
     assert 'edgenext_mm::detection/ssdlite_edgenext_xx_small_demo.py' in text
     (tmp_path / 'mine.py').write_text(text)
     for_all = [
