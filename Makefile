@@ -70,7 +70,7 @@ test-all: .venv/.installed ## and those that take minutes, such as runs killed a
 	.venv/bin/python $(PYTEST) -m '' -o faulthandler_timeout=7200
 
 test-fast: .venv/.installed ## without the tests that take seconds, for the daily loop
-	.venv/bin/python $(PYTEST) -m 'not slow'
+	.venv/bin/python $(PYTEST) -m 'not slow and not soak'
 
 test-upstream: .venv-upstream/.installed ## run the tests with OpenMMLab's own releases
 	.venv-upstream/bin/python $(PYTEST)

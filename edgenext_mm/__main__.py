@@ -65,11 +65,11 @@ def main() -> None:
     try:
         with exit_on_input_error():
             _load(files[command]).main()
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         needed = {'mmengine', 'mmcv', *EXTRAS, *MODULES}
-        if error.name not in needed:
+        if (error.name or '').partition('.')[0] not in needed:
             raise
-        sys.exit(f'error: {error.name} is not installed: edgenext-mm doctor says what to do')
+        sys.exit(f'error: {error}: edgenext-mm doctor says what to do')
 
 
 if __name__ == '__main__':

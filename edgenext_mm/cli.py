@@ -183,13 +183,17 @@ def check_checkpoint(checkpoint: str, cfg: 'Config') -> str:
     Raises:
         InputError: if there is no such file, or if a short name is for another network.
     """
-    from .checkpoint.zoo import SCHEME
+    from .checkpoint.zoo import RELEASES, SCHEME
 
     if not checkpoint.startswith(SCHEME):
         return check_file(checkpoint)
-    if cfg.get('default_scope') != 'mmpretrain':
+    if cfg.get('default_scope') == 'mmpretrain':
+        return checkpoint
+    if checkpoint.removeprefix(SCHEME) in RELEASES:
         raise InputError(f'{checkpoint} is a classifier: give a checkpoint of tools/train.py')
-    return checkpoint
+    raise InputError(
+        f'{checkpoint} is of CVNets: give what tools/convert_checkpoint.py --from cvnets writes'
+    )
 
 
 def load_config(args: argparse.Namespace) -> 'Config':
@@ -227,7 +231,7 @@ def load_config(args: argparse.Namespace) -> 'Config':
     library = cfg.get('default_scope')
     if library in EXTRAS and find_spec(library) is None:
         raise InputError(
-            f"{args.config} needs {library}: pip install 'edgenext_mm[{EXTRAS[library]}]'"
+            f'{args.config} needs {library}, which is not installed: edgenext-mm doctor says how'
         )
     try:
         overrides = {

@@ -40,7 +40,11 @@ def lazy_import(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[
     def get(name: str) -> Any:
         if name not in origins:
             raise AttributeError(f'module {package!r} has no attribute {name!r}')
-        return getattr(import_module(f'{package}.{origins[name]}'), name)
+        try:
+            module = import_module(f'{package}.{origins[name]}')
+        except AttributeError as error:  # which would say that the package has no such name
+            raise ImportError(f'{package}.{name} cannot be imported: {error}') from error
+        return getattr(module, name)
 
     return get
 

@@ -48,18 +48,22 @@ def test_demos_that_are_stopped_again_and_again(tmp_path):
     for config in cycle(DEMOS):
         calm, stopped = (tmp_path / f'{config.stem}_{name}' for name in ('calm', 'stopped'))
         if not calm.exists():
-            assert train(config, calm, tmp_path).wait() == 0, said(calm)
+            assert train(config, calm, tmp_path).wait(3600) == 0, said(calm)
         before = stops.total()
         while True:
             name, process = None, train(config, stopped, tmp_path)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(rng.expovariate(1 / 120))
-            if process.poll() is None:
-                name, to_all = rng.choice(STOPS)
-                stops[f'{name} to {"all" if to_all else "one"}'] += 1
-                (os.killpg if to_all else os.kill)(process.pid, signal.Signals[name])
-            status = process.wait(120)
-            wait_for_workers(process.pid)
+            try:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(rng.expovariate(1 / 120))
+                if process.poll() is None:
+                    name, to_all = rng.choice(STOPS)
+                    stops[f'{name} to {"all" if to_all else "one"}'] += 1
+                    (os.killpg if to_all else os.kill)(process.pid, signal.Signals[name])
+                status = process.wait(120)
+                wait_for_workers(process.pid)
+            finally:
+                with suppress(ProcessLookupError):  # where all have ended
+                    os.killpg(process.pid, signal.SIGKILL)
             if status == 0:
                 break
             assert status in ENDS[name], said(stopped)

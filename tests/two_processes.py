@@ -39,6 +39,7 @@ def retinanet(folder, data):
     path = folder / 'retinanet.py'
     path.write_text(lines)
     cfg = Config.fromfile(path)
+    cfg.model.backbone.init_cfg = None  # there is no network
     cfg.train_dataloader.dataset.data_root = f'{data}/'
     cfg.train_dataloader.dataset.pipeline[2].scale = (96, 96)
     return cfg

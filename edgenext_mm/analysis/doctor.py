@@ -141,7 +141,8 @@ def _modules() -> Iterator[Finding]:
         if not _is_there(module):
             yield Finding(module, 'not installed', "pip install 'edgenext_mm[train]'", wrong=True)
         elif fault := _fault(module):
-            cure = f'pip install --force-reinstall --no-deps {distribution}'
+            pin = f'{distribution}=={_version(distribution)}'.removesuffix('==')
+            cure = f'pip install --force-reinstall --no-deps {pin}'
             yield Finding(module, f'cannot be imported ({fault})', cure, wrong=True)
         else:
             yield Finding(
@@ -152,13 +153,18 @@ def _modules() -> Iterator[Finding]:
 def _devices() -> str:
     import torch
 
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    try:
+        gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    except Exception as error:  # of a driver in any state; there are CPUs
+        return f', no GPU can be used: {_reason(error)}'
     built = f'built for CUDA {torch.version.cuda}' if torch.version.cuda else 'built for the CPU'
     return f', {built}, {"; ".join(gpus) or "no GPU"}'
 
 
 def _libraries() -> Iterator[Finding]:
     found = {}
+    # What is missing comes from the family that is there: two of a library are a fault.
+    has_own = any(_version(pins[0].partition('==')[0]) for pins in DISTRIBUTIONS.values())
     for module, pins in DISTRIBUTIONS.items():
         names = [pin.partition('==')[0] for pin in pins]
         installed = [name for name in names if _version(name)]
@@ -168,6 +174,7 @@ def _libraries() -> Iterator[Finding]:
         if not _is_there(module):
             extra = EXTRAS.get(module, 'detection')  # each of which brings mmengine and mmcv
             cure = f"pip install --no-build-isolation 'edgenext_mm[{extra}]'"
+            cure = _reinstall(pins[0]).replace(' --force-reinstall', '') if has_own else cure
             yield Finding(module, 'not installed', cure, wrong=module not in EXTRAS)
         elif len(installed) > 1:
             cure = f'pip uninstall --yes {" ".join(names)}; {_reinstall(pin)}'
@@ -217,7 +224,8 @@ def _threads() -> Iterator[Finding]:
         for name, value in sorted(os.environ.items())
         if name.startswith(('OMP_', 'GOMP_', 'KMP_'))
     ]
-    state = f'{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; '
+    load = f', load {os.getloadavg()[0]:.1f}' if hasattr(os, 'getloadavg') else ''
+    state = f'{os.cpu_count()} processors{load}; '
     policy = 'the wait policy follows the load at the start of a run'
     yield Finding('threads', state + (', '.join(chosen) or policy))
 

@@ -8,6 +8,7 @@ words could be exchanged without being noticed.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,14 +20,17 @@ from .families import BACKBONE
 
 _ENCODER = 'encoder.'
 _HEAD = [
-    (r'^decode_head\.aspp_modules\.(\d)\.', r'seg_head.aspp.aspp_layer.convs.\1.'),
-    (r'^decode_head\.image_pool\.1\.', 'seg_head.aspp.aspp_layer.convs.4.aspp_pool.conv_1x1.'),
-    (r'^decode_head\.bottleneck\.', 'seg_head.aspp.aspp_layer.project.'),
-    (r'^decode_head\.conv_seg\.', 'seg_head.classifier.conv.'),
-    (r'\.(conv|bn)\.', r'.block.\1.'),
-    (r'\.bn\.', '.norm.'),
+    (
+        r'^seg_head\.aspp\.aspp_layer\.convs\.4\.aspp_pool\.conv_1x1\.',
+        'decode_head.image_pool.1.',
+    ),
+    (r'^seg_head\.aspp\.aspp_layer\.convs\.(\d)\.', r'decode_head.aspp_modules.\1.'),
+    (r'^seg_head\.aspp\.aspp_layer\.project\.', 'decode_head.bottleneck.'),
+    (r'^seg_head\.classifier\.block\.conv\.', 'decode_head.conv_seg.'),
+    (r'^(decode_head\..*)\.block\.conv\.', r'\1.conv.'),
+    (r'^(decode_head\..*)\.block\.norm\.', r'\1.bn.'),
 ]
-_COUNT = '.num_batches_tracked'
+_VARIANCE, _COUNT = '.running_var', '.num_batches_tracked'
 # In the order in which the reference implementation registers a block's.
 _LAYERS = (
     *('gamma_xca', 'gamma', 'convs', 'pos_embd', 'dwconv', 'norm_xca', 'temperature', 'qkv'),
@@ -34,6 +38,7 @@ _LAYERS = (
 )
 _WORDS = {*_LAYERS, 'token_projection'}
 _KINDS = {'weight', 'bias', 'running_mean', 'running_var'}
+Shapes = Mapping[str, torch.Size]
 
 
 def weights_of_cvnets(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
@@ -47,33 +52,38 @@ def weights_of_cvnets(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
 
 
 def from_cvnets(
-    weights: Mapping[str, Tensor], own: Mapping[str, torch.Size], checkpoint: str
+    weights: Mapping[str, Tensor], networks: Iterable[Shapes], checkpoint: str
 ) -> dict[str, Tensor]:
     """Give the tensors of a segmentor of CVNets our names.
 
     Args:
         weights: what :func:`weights_of_cvnets` returns.
-        own: the shapes of our segmentor or backbone, by the names of the state dict of a model that
-            has a ``backbone``.
+        networks: the shapes of the published networks' tensors, by the names of our classifier.
         checkpoint: what messages call it.
 
     Returns:
         The same tensors. Those that no name of ours stands for keep their names.
 
     Raises:
-        InputError: with both lists, if the encoder's tensors are not those of the backbone in any
-            order in which an EdgeNeXt can be registered.
+        InputError: with both lists, if the encoder's tensors are not those of the network that is
+            most like it, in any order in which an EdgeNeXt can be registered.
 
     Example:
-        >>> shapes = {'backbone.downsample_layers.0.0.weight': torch.Size([2])}
+        >>> network = {'backbone.downsample_layers.0.0.weight': torch.Size([2])}
         >>> weights = {'encoder.conv_1.weight': torch.ones(2), 'seg_head.x': torch.ones(1)}
-        >>> [*from_cvnets(weights, shapes, 'checkpoint.pt')]
+        >>> [*from_cvnets(weights, [network], 'checkpoint.pt')]
         ['backbone.downsample_layers.0.0.weight', 'seg_head.x']
     """
     theirs = [key for key in weights if key.startswith(_ENCODER) and not key.endswith(_COUNT)]
-    orders = _orders(key for key in own if key.startswith(BACKBONE) and not key.endswith(_COUNT))
+    found = Counter(weights[key].shape for key in theirs)
+
+    def likeness(network: Shapes) -> float:
+        shapes = Counter(shape for key, shape in network.items() if not key.endswith(_COUNT))
+        return (shapes & found).total() / (shapes | found).total()
+
+    own = max(networks, key=likeness)
     faults = {}
-    for ours in orders:
+    for ours in _orders(key for key in own if not key.endswith(_COUNT)):
         fault = _first_difference(ours, theirs, own, weights)
         if fault is None:
             break
@@ -86,36 +96,35 @@ def from_cvnets(
             f'order; they differ from line {fault + 1} of these on (theirs, ours):\n{lines}'
         )
     names = dict(zip(theirs, ours, strict=False))
-    for key in own:
-        name = key
-        for pattern, replacement in _HEAD:
-            name = re.sub(pattern, replacement, name)
-        names[name] = key
-    return {names.get(key, key): value for key, value in weights.items()}
+    names |= {
+        one.removesuffix(_VARIANCE) + _COUNT: other.removesuffix(_VARIANCE) + _COUNT
+        for one, other in names.items()
+        if one.endswith(_VARIANCE)
+    }
+    return {names.get(key) or _of_head(key): value for key, value in weights.items()}
+
+
+def _of_head(key: str) -> str:
+    for pattern, replacement in _HEAD:
+        key = re.sub(pattern, replacement, key)
+    return key
 
 
 def _orders(keys: Iterable[str]) -> list[list[str]]:
     """Return names of the backbone as the reference registers them, and stage after stage."""
 
-    def place(key: str) -> tuple[int, int, int, int]:
-        _, part, stage, *rest = key.split('.')
+    def place(key: str) -> tuple[bool, int, int, int]:
+        part, stage, *rest = key.removeprefix(BACKBONE).split('.')
         if part != 'stages':
-            return int(part == 'out_norms'), int(stage), -1, 0
-        return 1, int(stage), int(rest[0]), next(i for i, x in enumerate(_LAYERS) if x in rest)
-
-    def by_stage(key: str) -> tuple[int, ...]:
-        _, *within = place(key)
-        return tuple(within)
+            return False, int(stage), -1, 0
+        return True, int(stage), int(rest[0]), next(i for i, x in enumerate(_LAYERS) if x in rest)
 
     keys = [*keys]
-    return [sorted(keys, key=place), sorted(keys, key=by_stage)]
+    return [sorted(keys, key=place), sorted(keys, key=lambda key: place(key)[1:])]
 
 
 def _first_difference(
-    ours: Sequence[str],
-    theirs: Sequence[str],
-    own: Mapping[str, torch.Size],
-    weights: Mapping[str, Tensor],
+    ours: Sequence[str], theirs: Sequence[str], own: Shapes, weights: Mapping[str, Tensor]
 ) -> int | None:
     for i, key in enumerate(ours):
         if i == len(theirs) or weights[theirs[i]].shape != own[key]:
@@ -129,10 +138,7 @@ def _first_difference(
 
 
 def _side_by_side(
-    ours: Sequence[str],
-    theirs: Sequence[str],
-    own: Mapping[str, torch.Size],
-    weights: Mapping[str, Tensor],
+    ours: Sequence[str], theirs: Sequence[str], own: Shapes, weights: Mapping[str, Tensor]
 ) -> str:
     left = [f'{key} {tuple(weights[key].shape)}' for key in theirs]
     right = [f'{key} {tuple(own[key])}' for key in ours]

@@ -169,7 +169,7 @@ def read_as_checkpoint(path: str, load: Callable[[str], Any], checkpoint: str | 
     try:
         return load_file(path) if path.endswith('.safetensors') else load(path)
     except Exception as error:  # a broken file can raise anything
-        if _is_out_of_memory(error):
+        if _is_out_of_memory(error) or isinstance(error, InputError):
             raise
         if isinstance(error, OSError):
             raise InputError(f'cannot read the checkpoint {checkpoint}: {error}') from error
@@ -209,7 +209,9 @@ def _opened(path: str) -> BinaryIO:
     if path.endswith('.zip') and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = [x for x in archive.namelist() if x.endswith(('.pt', '.pth')) and x[0] != '_']
-            if len(names) == 1:
+            if len(names) > 1:
+                raise InputError(f'{path} has several: unpack one ({", ".join(names)})')
+            if names:
                 return io.BytesIO(archive.read(names[0]))
     return open(path, 'rb')
 

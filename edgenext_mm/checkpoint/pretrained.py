@@ -137,7 +137,9 @@ def fit(
     values = {f'{above}{key}': value for key, value in model.state_dict().items()}
     own = {key: value.shape for key, value in values.items()}
     if (weights := weights_of_cvnets(content)) is not None:
-        content = from_cvnets(weights, own, checkpoint)
+        network: Any = type(getattr(model, 'backbone', model))
+        networks = (backbone_shapes(network, arch) for arch in network.archs)
+        content = from_cvnets(weights, networks, checkpoint)
     state = find_weights(content, own, checkpoint, prefix)
     if adapt_stem and STEM in state and state[STEM].ndim == 4:
         state[STEM] = _adapted(state[STEM], own[STEM][1], checkpoint)
@@ -440,7 +442,8 @@ def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def load_from_edgenext(filename: str, map_location: object = None) -> dict[str, Any]:
     """Let mmengine load ``edgenext://`` names."""
     content = read_checkpoint(filename)
-    return {'state_dict': content.get(_wrapper(content), content)}
+    weights = weights_of_cvnets(content)
+    return {'state_dict': weights or content.get(_wrapper(content), content)}
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)

@@ -1,6 +1,6 @@
 """Checkpoints of and for other implementations."""
 
-from collections import Counter
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -66,10 +66,7 @@ def convert(checkpoint: str, out: str, to: str) -> Converted:
         ...     convert(f'{folder}/ours.pth', f'{folder}/timm.pth', 'timm')
         Converted(arch='xx_small', has_head=False, left_out=[])
     """
-    if (to == SAFETENSORS) != out.endswith(f'.{SAFETENSORS}'):
-        raise InputError(
-            f'{out}: a .safetensors file is written with --to safetensors, and nothing else is'
-        )
+    _check_suffix(out, to == SAFETENSORS)
     names = {key for arch in ARCHS for key in backbone_shapes(EdgeNeXt, arch)}
     names |= {key for arch in ARCHS for key in _head_shapes(arch, 1)}
     found = find_weights(read_checkpoint(checkpoint), names, checkpoint)
@@ -121,25 +118,26 @@ def convert_cvnets(checkpoint: str, out: str) -> str:
         InputError: if the checkpoint cannot be read, or is no DeepLabv3 with one of the published
             networks as a whole.
     """
+    _check_suffix(out, False)
+    if find_spec('mmseg') is None:
+        raise InputError(
+            'DeepLabv3 needs mmseg, which is not installed: edgenext-mm doctor says how'
+        )
     from ..models.deeplabv3 import DeepLabv3Head
 
     weights = weights_of_cvnets(read_checkpoint(checkpoint))
     classifier = (weights or {}).get('seg_head.classifier.block.conv.weight')
     if weights is None or classifier is None or classifier.ndim != 4:
         raise InputError(f'{checkpoint} is no DeepLabv3 of CVNets (encoder.*, seg_head.classifier)')
+    networks = {arch: backbone_shapes(EdgeNeXt, arch) for arch in ARCHS}
+    found = from_cvnets(weights, networks.values(), checkpoint)
+    arch = arch_of({key: value.shape for key, value in found.items()}, EdgeNeXt)
+    assert arch is not None  # of which from_cvnets found all tensors
     num_classes, channels = classifier.shape[:2]
-    encoder = Counter(x.shape for key, x in weights.items() if key.startswith('encoder.'))
-
-    def likeness(arch: str) -> float:
-        own = Counter(backbone_shapes(EdgeNeXt, arch).values())
-        return (own & encoder).total() / (own | encoder).total()
-
-    arch = max(ARCHS, key=likeness)
     with torch.device('meta'):
         head = DeepLabv3Head(ARCHS[arch]['dims'][-1], channels, num_classes=num_classes)
-    expected = backbone_shapes(EdgeNeXt, arch)
+    expected = networks[arch]
     expected |= {f'decode_head.{key}': x.shape for key, x in head.state_dict().items()}
-    found = from_cvnets(weights, expected, checkpoint)
     state = {
         key: x for key, x in found.items() if key in expected or not key.startswith('encoder.')
     }
@@ -150,6 +148,13 @@ def convert_cvnets(checkpoint: str, out: str) -> str:
     left_out = f', without {len(found) - len(state)} other tensors of the encoder'
     said = f'DeepLabv3 of {channels} channels and {num_classes} classes on {arch}'
     return said + left_out * (len(found) > len(state))
+
+
+def _check_suffix(out: str, is_safetensors: bool) -> None:
+    if is_safetensors != out.endswith(f'.{SAFETENSORS}'):
+        raise InputError(
+            f'{out}: a .safetensors file is written with --to safetensors, and nothing else is'
+        )
 
 
 def _head_shapes(arch: str, num_classes: int) -> dict[str, torch.Size]:

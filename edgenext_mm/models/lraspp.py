@@ -16,8 +16,8 @@ class LRASPPHead(MMSegLRASPPHead):
     of stride 16 and an image of less than 784 pixels.
 
     Args:
-        kwargs: the arguments of mmseg's head, but for ``input_transform``, which it can have in one
-            way only.
+        input_transform: as mmseg's head has it, in one way only.
+        kwargs: the other arguments of mmseg's head.
 
     Example:
         >>> import torch
@@ -28,6 +28,6 @@ class LRASPPHead(MMSegLRASPPHead):
         torch.Size([1, 3, 16, 16])
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(input_transform='multiple_select', **kwargs)
+    def __init__(self, input_transform: str = 'multiple_select', **kwargs: Any) -> None:
+        super().__init__(input_transform=input_transform, **kwargs)
         self.image_pool[0] = nn.AdaptiveAvgPool2d(1)

@@ -35,22 +35,26 @@ def test_memory_stays(tmp_path, config):
         'train_cfg.val_interval': 5,
         'default_hooks.logger.interval': LOGGED,
     }
-    process = start_process(
-        *('python', ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'run'),
-        *options(settings),
-        cwd=tmp_path,
-        data_root=tmp_path / 'data',
-        stdout=open(tmp_path / 'output.txt', 'w'),  # noqa: SIM115
-    )
-    sizes, iteration = {}, 0
-    while iteration < END:
-        assert process.poll() is None, (tmp_path / 'output.txt').read_text()[-5000:]
-        with suppress(InputError, JSONDecodeError):  # before a line of the log is whole
-            iteration = max(read_scalars(tmp_path / 'run')[0], default=0)
-        sizes.setdefault(iteration // 50, []).append(memory(process.pid))
-        time.sleep(1)
-    process.kill()
-    process.wait()
+    with open(tmp_path / 'output.txt', 'w') as output:
+        process = start_process(
+            *('python', ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'run'),
+            *options(settings),
+            cwd=tmp_path,
+            data_root=tmp_path / 'data',
+            stdout=output,
+        )
+    sizes, iteration, end = {}, 0, time.monotonic() + 7200
+    try:
+        while iteration < END:
+            assert process.poll() is None, (tmp_path / 'output.txt').read_text()[-5000:]
+            assert time.monotonic() < end, iteration
+            with suppress(InputError, JSONDecodeError):  # before a line of the log is whole
+                iteration = max(read_scalars(tmp_path / 'run')[0], default=0)
+            sizes.setdefault(iteration // 50, []).append(memory(process.pid))
+            time.sleep(1)
+    finally:
+        process.terminate()  # and so its workers
+        process.wait()
     for number, values in sizes.items():
         print(f'iteration {50 * number}: {median(values):.0f} MiB')
     start, end = (median(sizes[key // 50]) for key in (START, END - 50))
