@@ -24,7 +24,7 @@ demo: .venv/.installed ## draw a dataset, train SSDLite EdgeNeXt-XX-S on it, tes
 	COCO_ROOT=data/demo .venv/bin/python tools/train.py $(DEMO) --work-dir work_dirs/demo
 	COCO_ROOT=data/demo .venv/bin/python tools/test.py $(DEMO) "$$(cat work_dirs/demo/last_checkpoint)" \
 		--work-dir work_dirs/demo --show-dir $(CURDIR)/work_dirs/demo/pictures
-	.venv/bin/python tools/plot_curves.py work_dirs/demo
+	.venv/bin/python tools/analysis/plot_run.py work_dirs/demo
 
 demo-seg: .venv/.installed ## the same with DeepLabv3, on masks of the same scenes
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -32,7 +32,7 @@ demo-seg: .venv/.installed ## the same with DeepLabv3, on masks of the same scen
 	VOC_ROOT=data/demo/VOC2012 .venv/bin/python tools/test.py $(DEMO_SEG) \
 		"$$(cat work_dirs/demo_seg/last_checkpoint)" \
 		--work-dir work_dirs/demo_seg --show-dir work_dirs/demo_seg/pictures
-	.venv/bin/python tools/plot_curves.py work_dirs/demo_seg --metrics mIoU
+	.venv/bin/python tools/analysis/plot_run.py work_dirs/demo_seg
 
 demo-cls: .venv/.installed ## the same with a classifier, on crops of the objects
 	.venv/bin/python tools/make_demo_data.py data/demo
@@ -40,7 +40,7 @@ demo-cls: .venv/.installed ## the same with a classifier, on crops of the object
 	IMAGENET_ROOT=data/demo/imagenet .venv/bin/python tools/test.py $(DEMO_CLS) \
 		"$$(cat work_dirs/demo_cls/last_checkpoint)" \
 		--work-dir work_dirs/demo_cls --show-dir work_dirs/demo_cls/pictures
-	.venv/bin/python tools/plot_curves.py work_dirs/demo_cls --metrics accuracy/top1
+	.venv/bin/python tools/analysis/plot_run.py work_dirs/demo_cls
 
 # Their mAP stands beside that of the checkpoint, and their time beside that of torchvision's
 # detector.

@@ -24,6 +24,7 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 #: How often an idle OpenMP thread of PyTorch looks for new work before it sleeps, where libgomp has
 #: 300000: see docs/performance.md, "In company".
@@ -331,3 +332,40 @@ def load_runner_config(args: argparse.Namespace) -> 'Config':
     default = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or default
     return cfg
+
+
+def build_tester(
+    cfg: 'Config',
+    file: str,
+    runtime: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+) -> 'Runner':
+    """Build the Runner that tests a checkpoint, or an exported file in the place of the model.
+
+    Args:
+        cfg: the config, which is changed.
+        file: checkpoint, short name of a published classifier, or file of tools/export.py.
+        runtime: of an exported file, see :class:`~edgenext_mm.export.model.ExportedModel`.
+        threads: of an exported file.
+        precision: of an exported file.
+
+    Raises:
+        InputError: if there is no such file, or if it is for another task or other classes.
+    """
+    from mmengine.registry import RUNNERS
+
+    from .datasets.checks import leaves
+    from .export.files import is_exported
+    from .export.model import put_in_place
+
+    exported = is_exported(file)
+    if exported:
+        put_in_place(cfg, file, runtime, threads, precision)
+    else:
+        cfg.load_from = check_checkpoint(file, cfg)
+    runner = RUNNERS.build(cfg)
+    if exported:
+        for dataset in leaves(runner.test_dataloader.dataset):
+            runner.model.check_classes(getattr(dataset, 'metainfo', {}).get('classes'))
+    return runner

@@ -75,7 +75,7 @@ def test_evaluates_by_short_name(run_tool, trained, weights, data, tmp_path, mon
     accuracy = read_scalars(trained)[1][EPOCHS]['accuracy/top1']
     assert json.loads(result.read_text())['accuracy/top1'] == pytest.approx(accuracy)
     drawn = (data / 'imagenet/meta/val.txt').read_text().splitlines()
-    assert len(list(pictures.iterdir())) == len(drawn)
+    assert len(list(pictures.rglob('*.jpg'))) == len(drawn)
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def test_evaluates_what_training_saved(run_tool, trained, checkpoint, demo_data,
         predictions = pickle.load(file)
     assert len(predictions) == 8 and predictions[0]['pred_instances']['bboxes'].shape[1] == 4
 
-    pictures = list(tmp_path.glob('*/pictures/*.jpg'))
+    pictures = list(tmp_path.glob('pictures/val2017/*.jpg'))
     assert len(pictures) == 8
     picture = cv2.imread(str(pictures[0]))
     assert picture.shape[1] >= 2 * 240
@@ -98,7 +98,7 @@ def test_evaluates_what_training_saved(run_tool, trained, checkpoint, demo_data,
 
 @pytest.mark.slow
 def test_plots_curves(run_tool, trained, tmp_path):
-    run_tool('plot_curves.py', trained, '--out', tmp_path / 'curves.png')
+    run_tool('analysis/plot_run.py', trained, '--out', tmp_path / 'curves.png')
     curves = cv2.imread(str(tmp_path / 'curves.png'))
     assert curves is not None and curves.std() > 5
 
@@ -178,7 +178,7 @@ def test_detectors_backbone_in_a_segmentor(run_tool, checkpoint, tmp_path):
         (('test.py', DEMO, 'nowhere.pth'), 'file nowhere.pth does not exist'),
         (('train.py', DEMO, '--resume', 'nowhere.pth'), 'file nowhere.pth does not exist'),
         (('test.py', DEMO, README, '--out', 'results.json'), 'results.json is not the name'),
-        (('plot_curves.py', 'nowhere'), 'nowhere has no'),
+        (('analysis/plot_run.py', 'nowhere'), 'nowhere has no'),
         (
             ('train.py', DEMO, '--cfg-options', 'model.backbone.arch=tiny'),
             "unknown EdgeNeXt arch 'tiny'",

@@ -90,7 +90,7 @@ def test_evaluates_what_training_saved(run_tool, trained, checkpoint, tmp_path):
 
     trained_iou = read_scalars(trained)[1][ITERATIONS]['mIoU']
     assert run('plain', '--show-dir', tmp_path / 'pictures') == pytest.approx(trained_iou)
-    pictures = list((tmp_path / 'pictures').rglob('*.png'))
+    pictures = list((tmp_path / 'pictures').rglob('*.jpg'))
     assert len(pictures) == 8
     assert all(cv2.imread(str(picture)).shape[1] >= 2 * 240 for picture in pictures)
     assert run('tta', '--tta') > trained_iou - 10
@@ -98,7 +98,7 @@ def test_evaluates_what_training_saved(run_tool, trained, checkpoint, tmp_path):
 
 @pytest.mark.slow
 def test_plots_curves(run_tool, trained, tmp_path):
-    run_tool('plot_curves.py', trained, '--metrics', 'mIoU', '--out', tmp_path / 'curves.png')
+    run_tool('analysis/plot_run.py', trained, '--metrics', 'mIoU', '--out', tmp_path / 'curves.png')
     assert cv2.imread(str(tmp_path / 'curves.png')).std() > 5
 
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from edgenext_mm.cli import check_checkpoint, load_runner_config, parse_args, runner_parser
+from edgenext_mm.cli import build_tester, load_runner_config, parse_args, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(
         '--show-dir',
-        help='draw the predictions into this folder; that of mmdet is in work_dir/timestamp',
+        help='draw annotations and predictions, side by side, into this folder',
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds each window stays')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
@@ -40,23 +40,20 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def show_predictions(cfg: 'Config', args: argparse.Namespace) -> None:
-    """Switch on the drawing of predictions, for which each library has options of its own."""
-    hook = cfg.default_hooks.visualization
-    hook.update(show=args.show, wait_time=args.wait_time)
-    if cfg.default_scope == 'mmdet':
-        hook.update(draw=True, test_out_dir=args.show_dir)
-    elif cfg.default_scope == 'mmseg':
-        hook.update(draw=True, interval=1)  # mmseg 1.2.2 skips images in tests as well
-        cfg.visualizer.save_dir = args.show_dir
-    else:
-        hook.update(enable=True, interval=1, out_dir=args.show_dir)
+def show_predictions(cfg: 'Config', wait_time: float) -> None:
+    """Have the predictions shown in a window, for which each library has an option of its own."""
+    switch = 'enable' if cfg.default_scope == 'mmpretrain' else 'draw'
+    hook = {switch: True, 'interval': 1}  # mmseg 1.2.2 skips images in tests as well
+    cfg.default_hooks.visualization.update(show=True, wait_time=wait_time, **hook)
 
 
-def put_file_in_place(cfg: 'Config', args: argparse.Namespace) -> None:
-    """Have an exported file tested in the place of the model."""
-    from edgenext_mm.export.model import put_in_place
-
+def check_options(args: argparse.Namespace, exported: bool) -> None:
+    """Check that the options are for a file of this kind."""
+    if not exported:
+        for option in ('runtime', 'threads', 'precision'):
+            if getattr(args, option) is not None:
+                raise InputError(f'--{option} is for exported files, not for {args.checkpoint}')
+        return
     for option, reason in (
         (
             'tta',
@@ -66,41 +63,34 @@ def put_file_in_place(cfg: 'Config', args: argparse.Namespace) -> None:
     ):
         if getattr(args, option) not in (False, 'none'):
             raise InputError(f'--{option} is not for {args.checkpoint}, an exported file: {reason}')
-    put_in_place(cfg, args.checkpoint, args.runtime, args.threads, args.precision)
 
 
 def main() -> None:
     args = parse_args(make_parser(), trains=True)
 
     from mmengine.config import ConfigDict
-    from mmengine.registry import METRICS, RUNNERS
+    from mmengine.registry import METRICS
 
+    from edgenext_mm.analysis.inference import color_type_of
     from edgenext_mm.analysis.metrics import tested, write_tested
-    from edgenext_mm.datasets.checks import leaves
+    from edgenext_mm.analysis.pictures import PicturesHook
     from edgenext_mm.export.files import is_exported
 
     cfg = load_runner_config(args)
     exported = is_exported(args.checkpoint)
-    if exported:
-        put_file_in_place(cfg, args)
-    else:
-        for option in ('runtime', 'threads', 'precision'):
-            if getattr(args, option) is not None:
-                raise InputError(f'--{option} is for exported files, not for {args.checkpoint}')
-        cfg.load_from = check_checkpoint(args.checkpoint, cfg)
+    check_options(args, exported)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise InputError(f'--out {args.out} is not the name of a .pkl file')
-    if args.show or args.show_dir:
-        show_predictions(cfg, args)
+    if args.show:
+        show_predictions(cfg, args.wait_time)
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
             raise InputError(f'{args.config} has no tta_model and tta_pipeline for --tta')
         cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    runner = RUNNERS.build(cfg)
-    if exported:
-        for dataset in leaves(runner.test_dataloader.dataset):
-            runner.model.check_classes(getattr(dataset, 'metainfo', {}).get('classes'))
+    runner = build_tester(cfg, args.checkpoint, args.runtime, args.threads, args.precision)
+    if args.show_dir:
+        runner.register_hook(PicturesHook(args.show_dir, color_type_of(cfg)))
     if args.out:
         # mmdet's own dump encodes masks; other libraries take mmengine's.
         dump = METRICS.get(f'{cfg.default_scope}.DumpDetResults') or METRICS.get('DumpResults')

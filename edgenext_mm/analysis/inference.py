@@ -1,6 +1,5 @@
 """Predict images, videos and cameras, and write what was found."""
 
-import colorsys
 import csv
 import io
 import json
@@ -15,20 +14,19 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..errors import InputError
 from ..fileio import AtomicLocalBackend
 from ..images import read_image
 from ..parallel import track
 from ..runtime import Classification, Detections, Predictor, Segmentation
+from .drawing import TOP, Result, colors_of, draw
 
-Result = Detections | Segmentation | Classification
 IMAGES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 #: Errors of libraries that say something about one image, and nothing about the next.
 _OF_ONE_IMAGE = (ValueError, RuntimeError, MemoryError, cv2.error)
-TOP = 5  # classes of an image in a table and a picture
 
 
 class Source(NamedTuple):
@@ -119,9 +117,7 @@ def load_inferencer(
         device: such as 'cpu' or 'cuda:0'. Defaults to a GPU if there is one.
     """
     scope = str(cfg.get('default_scope'))
-    color_type = 'color'
-    for step in cfg.test_dataloader.dataset.pipeline:
-        color_type = step.get('color_type', color_type)
+    color_type = color_type_of(cfg)
     if scope == 'mmdet':
         from mmdet.apis import DetInferencer
 
@@ -158,6 +154,14 @@ def load_inferencer(
 
         return classify, color_type
     raise InputError(f'default_scope of the config is {scope}: no library with an inferencer')
+
+
+def color_type_of(cfg: Config) -> str | int:
+    """Return the color type in which the test set of a config reads images."""
+    color_type = 'color'
+    for step in cfg.test_dataloader.dataset.pipeline:
+        color_type = step.get('color_type', color_type)
+    return color_type
 
 
 def _class_names(cfg: Config) -> Sequence[str]:
@@ -257,7 +261,7 @@ class Writer:
                 self._rows.append([source.path, frame, rank, label, f'{score:.6f}'])
         elif self.masks:
             picture = Image.fromarray(result.mask.astype(np.uint8))
-            picture.putpalette(np.array(_colors(result), np.uint8).tobytes())
+            picture.putpalette(np.array(colors_of(result), np.uint8).tobytes())
             self._picture(picture, Path(self.masks) / f'{os.path.splitext(name)[0]}.png')
         if self.out_dir:
             path = Path(self.out_dir) / name
@@ -317,63 +321,6 @@ def _writes(path: str) -> Iterator[None]:
 
 class NotWritten(InputError):
     """Results cannot be written: there is no point in predicting more."""
-
-
-def draw(image: np.ndarray, result: Result) -> Image.Image:
-    """Draw a result onto its image.
-
-    Args:
-        image: (height, width[, channels]); of bands the first three, or the first, are shown.
-        result: of a predictor.
-    """
-    shown = (
-        image if image.ndim == 2 else image[:, :, 2::-1] if image.shape[2] >= 3 else image[:, :, 0]
-    )
-    if shown.dtype != np.uint8:
-        shown = (255 * (shown / max(float(shown.max()), 1))).clip(0, 255).astype(np.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(shown)).convert('RGB')
-    colors = _colors(result)
-    if isinstance(result, Segmentation):
-        painted = np.array(colors, np.uint8)[result.mask]
-        return Image.blend(picture, Image.fromarray(painted), 0.5)
-    brush = ImageDraw.Draw(picture)
-    size = max(min(picture.size) // 30, 10)
-    if isinstance(result, Classification):
-        for line, (name, score) in enumerate(result.top(TOP)):
-            _label(brush, (0, line * (size + 4)), f'{name} {score:.2f}', (0, 0, 0), size)
-        return picture
-    for box, score, label in reversed(
-        [*zip(result.boxes, result.scores, result.labels, strict=True)]
-    ):
-        brush.rectangle(
-            [float(value) for value in box], outline=colors[label], width=max(size // 8, 1)
-        )
-        place = (box[0], max(box[1] - size - 4, 0))
-        _label(brush, place, f'{result.names[label]} {score:.2f}', colors[label], size)
-    return picture
-
-
-def _label(
-    brush: ImageDraw.ImageDraw,
-    place: tuple[float, float],
-    text: str,
-    color: tuple[int, ...],
-    size: int,
-) -> None:
-    font = ImageFont.load_default(size)
-    brush.rectangle(brush.textbbox(place, text, font), fill=color)
-    brush.text(place, text, (0, 0, 0) if sum(color) > 380 else (255, 255, 255), font)
-
-
-def _colors(result: Result) -> list[tuple[int, ...]]:
-    """Return a color for each class: the palette's, or some of many hues."""
-    palette = result.palette if isinstance(result, Segmentation) else ()
-    count = len(result.names)
-    if isinstance(result, Segmentation):
-        count = max(count, int(result.mask.max()) + 1)
-    hues = (colorsys.hsv_to_rgb(i * 0.618 % 1, 0.8, 0.95) for i in range(count))
-    others = [tuple(round(255 * value) for value in hue) for hue in hues]
-    return [tuple(color) for color in palette][:count] + others[len(palette) :]
 
 
 def infer(

@@ -1,11 +1,8 @@
 """Logs of runs."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from ..errors import InputError
 
@@ -53,32 +50,3 @@ def read_scalars(work_dir: str | Path) -> tuple[Scalars, Scalars]:
                 del scalars[stale]
             scalars.update({row[key]: row for row in new})
     return train, val
-
-
-def draw_curves(work_dir: str | Path, path: str | Path, metrics: Sequence[str]) -> None:
-    """Draw the curves of the training loss and of validation metrics.
-
-    Args:
-        work_dir: work directory of tools/train.py.
-        path: picture to write.
-        metrics: names of the metrics, as they are logged.
-
-    Raises:
-        InputError: if no run has logged there, or if none has validated with a metric.
-    """
-    train, val = read_scalars(work_dir)
-    figure = Figure(figsize=(10, 4), layout='constrained')
-    left, right = figure.subplots(1, 2)
-    left.plot([*train], [row['loss'] for row in train.values()])
-    left.set(xlabel='iteration', ylabel='training loss', yscale='log')
-    for metric in metrics:
-        values = {step: row[metric] for step, row in val.items() if metric in row}
-        if not values:
-            raise InputError(f'{work_dir} has no validation that logged {metric}')
-        right.plot([*values], [*values.values()], marker='o', label=metric)
-    by_epoch = any('epoch' in row for row in train.values())
-    right.set(xlabel='epoch' if by_epoch else 'iteration', ylim=(0, None))
-    right.legend()
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=100)

@@ -27,6 +27,7 @@ from ..errors import InputError
 from ..fileio import AtomicLocalBackend
 from ..models.edgenext import MIN_SIZE
 from ..parallel import parallel_map
+from .fonts import families
 
 SPLITS = ('train', 'val', 'test')
 #: COCO's limits of small, medium and large boxes, in pixels of a square's side.
@@ -617,7 +618,9 @@ def draw_summaries(summaries: Sequence[Summary], path: str | Path) -> None:
             names = [
                 _shorten(name.encode(errors='replace').decode(), 30) for name in summary.classes
             ]
-            classes.set_yticks(range(len(names)), names, parse_math=False)
+            classes.set_yticks(
+                range(len(names)), names, parse_math=False, fontfamily=families(names)
+            )
         classes.invert_yaxis()
         classes.margins(y=0.01)
         classes.tick_params(axis='y', labelsize=6)
@@ -628,14 +631,27 @@ def draw_summaries(summaries: Sequence[Summary], path: str | Path) -> None:
         heights, widths = np.transpose(summary.image_sizes)
         sizes.scatter(widths, heights, s=8, alpha=0.4, color='tab:green')
         sizes.set(title='image sizes (pixels)', xlabel='width', ylabel='height')
+    write(path, render(figure, path))
+
+
+def render(figure: Figure, path: str | Path = 'figure.png') -> bytes:
+    """Return the content of a picture of a figure.
+
+    Args:
+        figure: of Matplotlib.
+        path: its suffix is that of a format of Matplotlib.
+
+    Raises:
+        InputError: if Matplotlib does not have the format.
+    """
     content = io.BytesIO()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of letters that the font does not have
+            warnings.simplefilter('ignore')  # of letters that no font has: families has warned
             figure.savefig(content, dpi=100, format=Path(path).suffix[1:] or None)
-    except ValueError as error:  # a format that Matplotlib does not have
+    except ValueError as error:
         raise InputError(f'{path} cannot be written: {error}') from error
-    write(path, content.getvalue())
+    return content.getvalue()
 
 
 def write(path: str | Path, content: bytes) -> None:
