@@ -24,8 +24,8 @@ SIDE, LINE = 320, 16  # pixels of a contact sheet: the longer side of an image, 
 IGNORED = 255
 
 
-def annotated(sample: Any, meta: dict[str, Any]) -> Result:
-    """Return what is annotated in a data sample, with nan as scores.
+def annotated(sample: Any, meta: dict[str, Any]) -> Result | None:
+    """Return what is annotated in a data sample, with nan as scores, or None if nothing is loaded.
 
     Args:
         sample: of mmdet, mmseg or mmpretrain.
@@ -40,13 +40,21 @@ def annotated(sample: Any, meta: dict[str, Any]) -> Result:
     if 'gt_label' in sample:
         found = [_name(names, label) for label in sample.gt_label.tolist()]
         return Classification(np.full(len(found), np.nan), found)
+    if 'gt_instances' not in sample or 'bboxes' not in sample.gt_instances:
+        return None
     objects = sample.gt_instances
     boxes = getattr(objects.bboxes, 'tensor', objects.bboxes).cpu().numpy()
     return Detections(boxes, np.full(len(boxes), np.nan), objects.labels.cpu().numpy(), names)
 
 
 def predicted(sample: Any, meta: dict[str, Any], score_thr: float = 0.3) -> Result:
-    """Return what a model found in a data sample; see :func:`annotated`."""
+    """Return what a model found in a data sample.
+
+    Args:
+        sample: see :func:`annotated`.
+        meta: as well.
+        score_thr: objects of lower scores are left out. Defaults to 0.3.
+    """
     names = meta.get('classes') or ()
     if 'pred_sem_seg' in sample:
         mask = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
@@ -64,7 +72,7 @@ def _name(names: Sequence[str], label: int) -> str:
 
 
 class PicturesHook(Hook):
-    """Draws each image of a test twice: what is annotated, and beside it what is predicted.
+    """Draws each image of a test: what is annotated, if that is loaded, and what is predicted.
 
     A picture has the path of its image below the data root. So equal names in different folders
     stay apart.
@@ -92,12 +100,13 @@ class PicturesHook(Hook):
         roots = [getattr(leaf, 'data_root', '') for leaf in leaves(dataset)]
         for sample in outputs:
             image = read_image(sample.img_path, self.color_type)
-            truth, found = annotated(sample, meta), predicted(sample, meta, self.score_thr)
-            left, right = draw(image, truth), draw(image, found)
-            both = Image.new('RGB', (left.width + right.width, left.height))
-            both.paste(left)
-            both.paste(right, (left.width, 0))
-            save(both, self.folder / path_below(sample.img_path, roots).with_suffix('.jpg'))
+            results = annotated(sample, meta), predicted(sample, meta, self.score_thr)
+            pictures = [draw(image, result) for result in results if result is not None]
+            width, height = pictures[0].size
+            row = Image.new('RGB', (len(pictures) * width, height))
+            for place, picture in enumerate(pictures):
+                row.paste(picture, (place * width, 0))
+            save(row, self.folder / path_below(sample.img_path, roots).with_suffix('.jpg'))
 
 
 def path_below(path: str, roots: Sequence[str]) -> Path:
@@ -168,7 +177,9 @@ def browse(cfg: Config, split: str = 'train', number: int = 16, seed: int = 0) -
 
 def _thumbnail(image: np.ndarray, sample: Any, meta: dict[str, Any]) -> Image.Image:
     result = annotated(sample, meta)
-    picture = draw(image.squeeze(), result)
+    picture = draw(
+        image.squeeze(), result or Detections(np.empty((0, 4)), np.empty(0), np.empty(0), ())
+    )
     picture.thumbnail((SIDE, SIDE))
     named = Image.new('RGB', (SIDE, picture.height + 2 * LINE), 'white')
     named.paste(picture)
