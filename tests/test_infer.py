@@ -84,8 +84,7 @@ def test_objects_of_a_folder(run_tool, detector, images, tmp_path, capsys):
         0.1,
         '--runtime',
         'openvino',
-        '--threads',
-        1,
+        *('--threads', 1, '--precision', 'f32'),
     )
     assert len(json.loads((tmp_path / 'a.json').read_text())) == 2 * 3
     assert {path.name for path in (tmp_path / 'two').iterdir()} == {'a.jpg', 'a_2.jpg'}
@@ -198,6 +197,8 @@ def test_inputs_and_models_that_are_none(run_tool, detector, tmp_path, capsys):
         *exported.IDENTITY,
     )
     assert 'bare backbone' in fails(run_tool, capsys, maps, 'a.jpg', '--json', 'a')[0]
+    message, _ = fails(run_tool, capsys, detector, 'a.jpg', '--json', 'a', '--precision', 'f32')
+    assert 'onnxruntime computes in the precision of the file' in message
 
 
 def test_no_file_takes_the_place_of_another(run_tool, images, detector, tmp_path, capsys):

@@ -35,6 +35,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="of an exported file (default: its suffix's)",
     )
     parser.add_argument('--threads', type=int, help="of an exported file's runtime")
+    parser.add_argument(
+        '--precision', help='of OpenVINO, such as f32 (default: bfloat16 where the CPU has it)'
+    )
     parser.add_argument('--checkpoint', '--weights', help='of a config')
     parser.add_argument('--device', help='of a config, such as cpu or cuda:0')
     parser.add_argument(
@@ -46,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = parse_args(make_parser())
     of_config = dict(checkpoint=args.checkpoint, device=args.device, cfg_options=args.cfg_options)
-    of_file = dict(runtime=args.runtime, threads=args.threads)
+    of_file = dict(runtime=args.runtime, threads=args.threads, precision=args.precision)
     is_config = args.model.endswith('.py')
     for name, value in (of_file if is_config else of_config).items():
         if value:
@@ -66,7 +69,7 @@ def main() -> None:
         checkpoint = check_checkpoint(args.checkpoint, cfg)
         predict, color_type = inference.load_inferencer(cfg, checkpoint, args.device)
     else:
-        predict, color_type = inference.load_predictor(args.model, args.runtime, args.threads)
+        predict, color_type = inference.load_predictor(args.model, **of_file)
     outputs = dict(out_dir=args.out_dir, json=args.json, masks=args.masks, csv=args.csv)
     writer = inference.Writer(**outputs, score_thr=args.score_thr)
     done, faults = inference.infer(predict, color_type, sources, writer)

@@ -17,6 +17,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from ..errors import InputError
+from ..export.files import open_session
 from ..fileio import AtomicLocalBackend
 from ..images import read_image
 from ..parallel import track
@@ -90,9 +91,18 @@ def _length(path: str | int) -> int | None:
 
 
 def load_predictor(
-    model: str, runtime: str | None = None, threads: int | None = None
+    model: str,
+    runtime: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
 ) -> tuple[Callable[[np.ndarray], Result], str | int]:
     """Load an exported file.
+
+    Args:
+        model: the file.
+        runtime: see :class:`~edgenext_mm.runtime.Predictor`.
+        threads: as well.
+        precision: as well.
 
     Returns:
         What predicts an array, and the color type of images that it takes.
@@ -100,7 +110,8 @@ def load_predictor(
     Raises:
         InputError: see :class:`~edgenext_mm.runtime.Predictor`; or if the file is a bare backbone.
     """
-    predictor = Predictor(model, runtime, threads)
+    session = open_session(model, runtime, threads, precision)
+    predictor = Predictor(model, session=session)
     if predictor.task == 'features':
         raise InputError(f'{model} is a bare backbone, whose maps are nothing to draw')
     return predictor, predictor.given['color_type']
