@@ -37,7 +37,8 @@ class Interrupted(SystemExit):
 def exit_on_input_error() -> Iterator[None]:
     """Turn an InputError into one message on the standard error stream and exit status 1.
 
-    Ctrl-C, where nothing else handles it, becomes a message too, with status 130, as in shells.
+    Ctrl-C, where nothing else handles it, becomes a message too, with status 130, as in shells. So
+    does an error that code in between has made of it, as a bare ``except`` of mmengine does.
 
     Example:
         >>> with exit_on_input_error():
@@ -47,10 +48,15 @@ def exit_on_input_error() -> Iterator[None]:
     """
     try:
         yield
-    except InputError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__context__
+        if cause is not None:
+            print('stopped by Ctrl-C', file=sys.stderr)
+            sys.exit(130)
+        if not isinstance(error, InputError):
+            raise
         # From a worker of a DataLoader the error comes with the worker's traceback as its text.
         name = f'{InputError.__module__}.{InputError.__name__}: '
         sys.exit(f'error: {str(error).rpartition(name)[2].strip()}')
-    except KeyboardInterrupt:
-        print('stopped by Ctrl-C', file=sys.stderr)
-        sys.exit(130)

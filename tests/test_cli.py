@@ -230,7 +230,41 @@ def test_silences_noise_alone_and_sets_threads_in_time():
         assert message in run.stdout
 
 
-def test_ctrl_c_is_one_line(capsys):
-    with pytest.raises(SystemExit) as stop, exit_on_input_error():
-        raise KeyboardInterrupt
-    assert stop.value.code == 130 and capsys.readouterr().err == 'stopped by Ctrl-C\n'
+def raise_it():
+    raise KeyboardInterrupt
+
+
+def made_a_syntax_error():
+    """As mmengine does where it formats a config."""
+    try:
+        raise_it()
+    except:  # noqa: E722
+        raise SyntaxError('Failed to format the config file') from None
+
+
+def made_bad_input():
+    try:
+        made_a_syntax_error()
+    except Exception as error:
+        raise InputError('the config cannot be read') from error
+
+
+def failed_to_clean_up():
+    try:
+        raise_it()
+    finally:
+        raise OSError('the folder is gone')
+
+
+@pytest.mark.parametrize(
+    'stop', [raise_it, made_a_syntax_error, made_bad_input, failed_to_clean_up]
+)
+def test_ctrl_c_is_one_line(capsys, stop):
+    with pytest.raises(SystemExit) as end, exit_on_input_error():
+        stop()
+    assert end.value.code == 130 and capsys.readouterr().err == 'stopped by Ctrl-C\n'
+
+
+def test_other_errors_stay():
+    with pytest.raises(OSError, match='gone'), exit_on_input_error():
+        raise OSError('the folder is gone')

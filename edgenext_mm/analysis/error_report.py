@@ -9,8 +9,6 @@ import numpy as np
 
 Row = dict[str, Any]
 SHOWN = 10  # rows of a table that is printed; JSON has all
-#: COCO's limits of small, medium and large, in pixels of an area.
-SIZES = {'small': (0, 32**2), 'medium': (32**2, 96**2), 'large': (96**2, np.inf)}
 
 
 @dataclass
@@ -27,7 +25,7 @@ class ErrorReport:
     Example:
         >>> import numpy as np
         >>> from edgenext_mm.analysis.error_report import ErrorReport
-        >>> report = ErrorReport(['cat', 'dog'], np.array([[3, 1], [0, 2]]))
+        >>> report = ErrorReport(['cat', 'dog'], np.array([[3, 1], [0, 2]]), {})
         >>> print(report.text())
         Confused, most often first:
         <BLANKLINE>
@@ -38,17 +36,17 @@ class ErrorReport:
 
     names: Sequence[str]
     confusion: np.ndarray
-    tables: dict[str, list[Row]] | None = None
+    tables: dict[str, list[Row]]
 
     def text(self) -> str:
         """Return the tables in Markdown, the long ones shortened."""
-        tables = (self.tables or {}) | {'Confused, most often first': self._confused()}
+        tables = self.tables | {'Confused, most often first': self._confused()}
         return '\n\n'.join(_markdown(title, rows) for title, rows in tables.items() if rows)
 
     def as_json(self) -> str:
         """Return all that was found as JSON."""
         confusion = dict(names=list(self.names), matrix=self.confusion.tolist())
-        return json.dumps(dict(self.tables or {}, confusion=confusion), indent=1)
+        return json.dumps(dict(self.tables, confusion=confusion), indent=1)
 
     def _confused(self) -> list[Row]:
         wrong = self.confusion * (1 - np.eye(len(self.names), dtype=int))

@@ -8,7 +8,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from ..errors import InputError
-from .error_report import SIZES, ErrorReport, Row, number
+from .error_report import ErrorReport, Row, number
+from .summary import BOX_SIZES
 
 
 class PixelErrors(BaseMetric):
@@ -85,8 +86,8 @@ def pixel_report(
     mean = dict(pixels=int(confusion.sum()), IoU=_mean(iou), recall=_mean(recall))
     areas, found = np.transpose([region for *_, own in results for region in own] or [(0, 0)])
     sizes: list[Row] = []
-    for size, (least, below) in SIZES.items():
-        chosen = (areas >= max(least, 1)) & (areas < below)
+    for size, (least, below) in BOX_SIZES.items():
+        chosen = (areas >= max(least**2, 1)) & (areas < below**2)
         sizes.append(dict(size=size, regions=int(chosen.sum()), found=_mean(found[chosen])))
     images: list[Row] = [
         dict(image=path, mIoU=_mean(_iou(own))) for path, own, _ in results if own.any()

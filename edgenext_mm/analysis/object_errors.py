@@ -11,7 +11,8 @@ from pycocotools.cocoeval import COCOeval
 
 from ..datasets.detection.coco_metric import CocoMetric, to_api
 from ..errors import InputError
-from .error_report import SIZES, ErrorReport, Row, number
+from .error_report import ErrorReport, Row, number
+from .summary import BOX_SIZES
 from .tide import FOREGROUND, KINDS, Matched, matches, sort_errors
 
 
@@ -147,7 +148,7 @@ def _classes(evaluation: COCOeval, names: Sequence[str]) -> list[Row]:
         own = precision[:, :, label]
         row: Row = {'class': name, 'objects': int(objects[label, 0].sum())}
         row |= {'AP': _mean(own[..., 0]), 'AP50': _mean(own[0, ..., 0])}
-        row |= {f'AP {size}': _mean(own[..., i]) for i, size in enumerate(SIZES, 1)}
+        row |= {f'AP {size}': _mean(own[..., i]) for i, size in enumerate(BOX_SIZES, 1)}
         rows.append(row)
     return rows
 
@@ -175,7 +176,7 @@ def _sizes(evaluation: COCOeval) -> list[Row]:
             found=int(found[i]),
             AP=_mean(precision[..., i]),
         )
-        for i, size in enumerate(SIZES, 1)
+        for i, size in enumerate(BOX_SIZES, 1)
     ]
 
 
