@@ -9,8 +9,10 @@ SIDE = 64
 # Of EdgeNeXt-S, and of ARCH in their place.
 CHANNELS = dict(zip((48, 96, 160, 304), ARCH['dims'], strict=True))
 WIDTHS = ('channels', 'embed_dims', 'num_feats')
-# What a small network has less of, or none.
+# What a small network has less of, or none. An untrained RTMDet may predict negative sizes
+# everywhere: its boxes count all the same.
 FEW = dict(
+    min_bbox_size=-1,
     num_queries=10,
     num_layers=1,
     num_dn_queries=4,
