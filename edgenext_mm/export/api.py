@@ -137,10 +137,10 @@ def export(
         module.write(exported.graph, exported.inputs, path, exported.metadata, options, **how)
         if not own.runs_here:
             return f'not run beside PyTorch: {own.suffix} runs on other machines than this'
-        return verify(path, exported, images, exact=not (options.half or options.int8))
+        return verify(path, exported, images)
 
 
-def verify(path: Path, exported: Exported, images: Sequence[str], exact: bool) -> str:
+def verify(path: Path, exported: Exported, images: Sequence[str]) -> str:
     """Run a file and PyTorch on images, and compare their outputs; see :func:`export`."""
     from .files import open_session
 
@@ -151,7 +151,7 @@ def verify(path: Path, exported: Exported, images: Sequence[str], exact: bool) -
         found = dict(zip(exported.graph.names, session.run(inputs), strict=True))
         tensors = [torch.from_numpy(value) for value in inputs.values()]
         off.append(differences(outputs(exported.reference, tensors), found))
-    return check_differences(off, exact)
+    return check_differences(off, exported.metadata['precision'])
 
 
 def load_model(cfg: Config, checkpoint: str) -> tuple[Any, dict[str, Any]]:

@@ -77,10 +77,10 @@ def in_full(path):
     return open_session(path, precision='f32' if path.suffix == '.xml' else None)
 
 
-def check(session, reference, inputs, exact=True):
+def check(session, reference, inputs, precision='float32'):
     feed = dict(zip(('image', 'mask_size'), (x.numpy() for x in inputs), strict=False))
     found = dict(zip(reference.names, session.run(feed), strict=True))
-    check_differences([differences(outputs(reference, inputs), found)], exact)
+    check_differences([differences(outputs(reference, inputs), found)], precision)
 
 
 def check_file(name, task, bn_hs, tmp_path):
@@ -165,12 +165,7 @@ def test_half_is_half_as_large(name, tmp_path):
         reference, inputs, _ = write(path, Options(name, half=half), 'classification', built)
         weights = path.with_suffix('.bin') if name == 'openvino' else path / 'model.ncnn.bin'
         sizes.append(weights.stat().st_size)
-        check(
-            in_full(path),
-            reference,
-            inputs,
-            exact=False,
-        )
+        check(in_full(path), reference, inputs, 'float16' if half else 'float32')
     assert sizes[1] < 0.7 * sizes[0]
 
 

@@ -16,6 +16,7 @@ from edgenext_mm.errors import InputError
 from edgenext_mm.export.api import export
 from edgenext_mm.export.model import ExportedModel
 from edgenext_mm.export.options import Options
+from edgenext_mm.export.verify import TOLERANCES
 
 METRICS = {
     'detection': 'coco/bbox_mAP',
@@ -95,6 +96,20 @@ def test_same_metric_as_pytorch(run_tool, files, demo_data, tmp_path, task):
         assert one['img_path'] == other['img_path']
         same[task](one, other)
     assert [*tmp_path.rglob('pictures/**/*.*')]
+
+
+def test_file_that_differs_is_not_kept(files, demo_data, tmp_path, monkeypatch):
+    config, checkpoint, _ = files('classification')
+    for variable, value in data_roots(demo_data).items():
+        monkeypatch.setenv(variable, value)
+    cfg = Config.fromfile(config)
+    monkeypatch.setitem(TOLERANCES, 'scores', -1.0)  # no file is so near
+    (image, *_) = map(str, demo_data.glob('val2017/*.jpg'))
+    kept = tmp_path / 'model.onnx'
+    kept.write_bytes(b'of before')
+    with pytest.raises(InputError, match=r'differs from PyTorch: scores by .* Nothing was written'):
+        export(cfg, str(checkpoint), Options('onnx'), kept, [image])
+    assert [*tmp_path.iterdir()] == [kept] and kept.read_bytes() == b'of before'
 
 
 def as_annotations(predictions, path, classes):

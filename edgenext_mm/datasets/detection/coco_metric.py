@@ -1,7 +1,9 @@
 """COCO's metric, of what the dataset says."""
 
+import io
 import os.path as osp
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from mmdet.datasets.api_wrappers import COCO
@@ -152,6 +154,7 @@ def to_api(content: dict[str, Any]) -> COCO:
     """Return mmdet's API of the content of a file of COCO's annotations."""
     coco = COCO()
     coco.dataset = content
-    coco.createIndex()
+    with redirect_stdout(io.StringIO()):  # it says what it does
+        coco.createIndex()
     coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
     return coco
