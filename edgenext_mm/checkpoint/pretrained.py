@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -336,6 +337,11 @@ def backbone_shapes(
     network: type[nn.Module], arch: str, in_channels: int = 3
 ) -> dict[str, torch.Size]:
     """Return the shapes of a published network's tensors, by the names of our classifier."""
+    return _backbone_shapes(network, arch, in_channels).copy()
+
+
+@cache  # which saves a third of a second for each checkpoint that does not fit
+def _backbone_shapes(network: Any, arch: str, in_channels: int) -> dict[str, torch.Size]:
     with torch.device('meta'):
         state = network(arch, in_channels=in_channels).state_dict()
     return {f'{BACKBONE}{key}': value.shape for key, value in state.items()}
