@@ -337,7 +337,7 @@ def backbone_shapes(
     network: type[nn.Module], arch: str, in_channels: int = 3
 ) -> dict[str, torch.Size]:
     """Return the shapes of a published network's tensors, by the names of our classifier."""
-    return _backbone_shapes(network, arch, in_channels).copy()
+    return _backbone_shapes(network, arch, in_channels).copy()  # type: ignore[arg-type]
 
 
 @cache  # which saves a third of a second for each checkpoint that does not fit
