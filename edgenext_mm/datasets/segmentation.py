@@ -107,7 +107,7 @@ class _CheckedSegDataset(CheckedDataset):
         images = ImageFiles(image_folder, image_suffix, without=mask_folder)
         masks = ImageFiles(mask_folder, mask_suffix, MASK_SUFFIXES) if mask_folder else None
         if masks and osp.realpath(image_folder) == osp.realpath(masks.folder):
-            images.but = masks.suffixes or masks.known
+            images.but = tuple(masks.suffixes or masks.known)
         if self.ann_file and not osp.isdir(self.ann_file):
             names = self.without_twins([images.plain(x) for x in read_lines(self.ann_file)])
         else:
@@ -207,7 +207,7 @@ class _CheckedSegDataset(CheckedDataset):
         counts, pixels = self._look_through(infos, np.all)
         if pixels.all():
             return
-        if MAX_SCANNED < len(infos):
+        if len(infos) > MAX_SCANNED:
             names = names_of(np.array(self.metainfo['classes'])[pixels == 0].tolist())
             MMLogger.get_current_instance().warning(
                 f'{self.report.name}: no pixel of {names} in {MAX_SCANNED} of {len(infos)} masks'

@@ -63,9 +63,7 @@ class XMLDataset(CheckedDetDataset, MMDetXMLDataset):
             raise InputError(f'the list of images {self.ann_file} is empty. {self.remedy}')
         self._images = ImageFiles(osp.join(self.sub_data_root, self.img_subdir), self.img_suffix)
         self._files = ImageFiles(osp.join(self.sub_data_root, self.ann_subdir), known=('.xml',))
-        names = self.without_twins(
-            [self._images.plain(self._files.plain(name)) for name in names]
-        )
+        names = self.without_twins([self._images.plain(self._files.plain(name)) for name in names])
         self._largest = 0.0
         data_list, faults = [], Faults()
         for name in names:
