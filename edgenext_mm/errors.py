@@ -15,6 +15,31 @@ class InputError(ValueError):
     """
 
 
+#: What often has the name of another file, by its first bytes, and the remedy.
+_MISTAKEN = {
+    b'version https://git-lfs': "it is a pointer of Git LFS, in whose place 'git lfs pull' puts it",
+    b'<!doctype html': 'it is a web page',
+    b'<html': 'it is a web page',
+    b'\x1f\x8b': 'it is packed by gzip: unpack it',
+}
+
+
+def mistaken(start: bytes) -> str:
+    """Return what a file is instead of what its name says, or ''.
+
+    Args:
+        start: its first bytes; 100 are enough.
+
+    Example:
+        >>> mistaken(b''), mistaken(b'<!DOCTYPE html><html>'), mistaken(b'{"images": []}')
+        ('it is empty', 'it is a web page', '')
+    """
+    if not start.strip():
+        return 'it is empty'
+    start = start.lstrip().lower()
+    return next((text for begin, text in _MISTAKEN.items() if start.startswith(begin)), '')
+
+
 class Interrupted(SystemExit):
     """A run that has been asked to stop has saved a checkpoint and stops.
 

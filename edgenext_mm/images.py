@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .errors import InputError
+from .errors import InputError, mistaken
 
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262  # tags of EXIF and TIFF
 _TURNED = (5, 6, 7, 8)  # orientations in which an image is shown on its side
@@ -59,7 +59,8 @@ def image_size_of(path: str | Path) -> tuple[int, int]:
     try:
         return _size_by_pillow(path) or _size_by_tifffile(path)
     except UnidentifiedImageError as error:
-        raise unreadable(path, 'Pillow knows no such format') from error
+        with open(path, 'rb') as file:
+            raise _unknown(path, file.read(100)) from error
     except Exception as error:  # decoders raise errors of many types
         raise unreadable(path, error) from error
 
@@ -99,6 +100,10 @@ def unreadable(path: str | Path, fault: object) -> InputError:
     return InputError(
         f'{path} cannot be read as an image ({fault}): restore the file, or take it out of the data'
     )
+
+
+def _unknown(path: str | Path, start: bytes) -> InputError:
+    return unreadable(path, mistaken(start) or 'Pillow knows no such format')
 
 
 def check_color_type(color_type: str | int) -> None:
@@ -159,7 +164,7 @@ def decode_image(content: bytes, name: str, color_type: str | int = 'color') -> 
             'PIL.Image.MAX_IMAGE_PIXELS'
         ) from error
     except UnidentifiedImageError as error:
-        raise unreadable(name, 'Pillow knows no such format') from error
+        raise _unknown(name, content[:100]) from error
     except Exception as error:  # decoders raise errors of many types
         raise unreadable(name, error) from error
 
@@ -242,6 +247,8 @@ def _read_tiff(content: bytes, name: str) -> tuple[np.ndarray, int]:
             values = values.transpose(1, 2, 0)
         elif page.axes not in ('YX', 'YXS'):
             raise InputError(f'{name} is a volume (axes {page.axes}): save its slices as images')
+        if values.dtype.kind == 'c':
+            raise InputError(f'{name} has complex values: save their magnitude')
         tag = page.tags.get(_ORIENTATION)
         return values, tag.value if tag else 1
 

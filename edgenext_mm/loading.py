@@ -70,8 +70,10 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
     def _read(self, path: str) -> np.ndarray:
         try:
             content = fileio.get(path, backend_args=self.backend_args)
-        except OSError as error:
-            if error.errno in SYSTEM_ERRORS:
+        except MemoryError:
+            raise
+        except Exception as error:  # backends raise errors of many types, as for unknown schemes
+            if getattr(error, 'errno', None) in SYSTEM_ERRORS:
                 raise
             raise unreadable(path, error) from error
         return decode_image(content, path, self.color_type)

@@ -210,12 +210,13 @@ REFUSED = {
     'Hounsfield': (tiff(np.int16(RAMP) * 10 - 1000), 'values from -1000 to 1550'),
     '32-bit': (tiff(np.int32(LONG)), 'values from 0 to 65535'),
     'transparent': (pillow(np.dstack([COLOR, RAMP * 0])), 'transparent everywhere'),
+    'complex': (tiff(RAMP.astype(np.complex64)), 'has complex values'),
     'bands': (STORED['7 bands'][0], 'has 7 bands: read them by color_type=7'),
     'truncated JPEG': (JPEG[: len(JPEG) // 2], 'cannot be read as an image'),
     'truncated PNG': (pillow(COLOR)[:200], 'cannot be read as an image'),
     'truncated TIFF': (tiff(COLOR, photometric='rgb')[:1000], 'cannot be read as an image'),
     'text': (b'no image', 'Pillow knows no such format'),
-    'empty': (b'', 'Pillow knows no such format'),
+    'empty': (b'', 'it is empty'),
     'volume': (tiff(np.zeros((4, 8, 8), np.uint8), volumetric=True), '.'),
 }
 

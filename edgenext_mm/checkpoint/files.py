@@ -17,7 +17,7 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from safetensors.torch import load_file
 
-from ..errors import InputError
+from ..errors import InputError, mistaken
 from .zoo import SCHEME, URLS
 
 FOLDER = 'EDGENEXT_CHECKPOINT_DIR'
@@ -95,10 +95,15 @@ def find_damage(path: str) -> str | None:
                     read_checkpoint(path)
                     return None
             return 'it is no zip file, or a part of one'
-        with zipfile.ZipFile(path) as archive:
-            part = archive.testzip()
+        return _find_damaged_part(path)
     except Exception as error:  # a broken file can raise anything
         return str(error)
+
+
+def _find_damaged_part(path: str) -> str | None:
+    """Return what is wrong with the parts of a zip file, which PyTorch does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        part = archive.testzip()
     return part and f'the checksum of its part {part} is another'
 
 
@@ -157,7 +162,7 @@ def read_as_checkpoint(path: str, load: Callable[[str], Any], checkpoint: str | 
     """Read a local file, with one line on what is wrong if that fails.
 
     Args:
-        path: the file; ``.safetensors`` is a format of its own.
+        path: the file. The format safetensors is told by the content, whatever the name.
         load: reads a file of another format.
         checkpoint: what messages call it. Defaults to the path.
 
@@ -165,9 +170,16 @@ def read_as_checkpoint(path: str, load: Callable[[str], Any], checkpoint: str | 
         InputError: if the file cannot be found or read.
         RefusedError: if reading the file could run code.
     """
-    checkpoint = checkpoint or path
+    checkpoint, path = checkpoint or path, osp.expanduser(path)
+    reason = None
     try:
-        return load_file(path) if path.endswith('.safetensors') else load(path)
+        with open(path, 'rb') as file:
+            start = file.read(100)
+        reason = mistaken(start) or (zipfile.is_zipfile(path) and _find_damaged_part(path))
+        if reason:
+            raise ValueError(reason)
+        # The length of the header, in eight bytes, and the header, in JSON.
+        return load_file(path) if start[4:9] == b'\0\0\0\0{' else load(path)
     except Exception as error:  # a broken file can raise anything
         if _is_out_of_memory(error) or isinstance(error, InputError):
             raise
@@ -180,9 +192,23 @@ def read_as_checkpoint(path: str, load: Callable[[str], Any], checkpoint: str | 
                 'the risk of running code. Keep the weights alone: '
                 'torch.save(model.state_dict(), FILE)'
             ) from error
+        reason = reason or _kind_of_zip(path)
         raise InputError(
-            f'{checkpoint} is not a whole checkpoint: get the file {path} again'
+            f'{checkpoint} is not a whole checkpoint{f" ({reason})" if reason else ""}: get the '
+            f'file {path} again'
         ) from error
+
+
+def _kind_of_zip(path: str) -> str:
+    """Return what a zip file is that is no checkpoint, or ''."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [osp.basename(name) for name in archive.namelist()]
+    except Exception:  # it is none, or a part of one
+        return ''
+    if 'data.pkl' not in names:
+        return 'it is an archive: unpack it'
+    return 'it is a program of TorchScript' if 'constants.pkl' in names else ''
 
 
 def _load(path: str) -> Any:

@@ -211,6 +211,8 @@ def find_weights(
     best = max(candidates, key=lambda prefix: len(candidates[prefix].keys() & keys))
     if prefix is None and not candidates[best].keys() & keys:
         best = ''  # so that an error names what is there
+    if wrapper and wrapper not in _WRAPPERS:
+        print_log(f'{checkpoint}: taking the weights under {wrapper!r}', 'current')
     averaged = [wrapper] if wrapper.endswith('_ema') else []
     if best in _AVERAGES and candidates[best]:
         averaged.append(best)
@@ -237,10 +239,16 @@ def check_shapes(
 
     Raises:
         InputError: with the number of tensors that fit, the first names of those that do not, and
-            the remedy; or with the first names of those that are not finite.
+            the remedy; or with the first names of those that are not plain, finite numbers.
     """
     differences = _differences(state, expected)
     if not differences:
+        odd = [k for k, v in state.items() if v.is_quantized or v.is_meta or v.is_sparse]
+        if odd:
+            raise InputError(
+                f'{problem}: {len(odd)} of {len(state)} tensors are quantized, sparse or without '
+                f'values ({_first(odd)}): take a checkpoint of plain numbers'
+            )
         bad = [key for key, value in state.items() if not value.isfinite().all()]
         if bad:
             raise InputError(
@@ -303,7 +311,11 @@ def check_part(
     """
     above = BACKBONE if hasattr(module, 'archs') else prefix
     own = {f'{above}{key}': value.shape for key, value in module.state_dict().items()}
-    found = {f'{above}{key.removeprefix(prefix)}': value for key, value in state.items()}
+    found = {
+        f'{above}{key.removeprefix(prefix)}': value
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
     if not prefix and hasattr(module, 'archs'):
         found = {key: value for key, value in found.items() if not is_head(key)}
     problem = 'the checkpoint does not fit this model'
@@ -412,7 +424,15 @@ def _first(keys: Iterable[str]) -> str:
 
 def _wrapper(content: Mapping[str, Any]) -> str:
     """Return the name under which a training run saved the weights, or ''."""
-    return next((k for k in _WRAPPERS if content.get(k) and isinstance(content[k], dict)), '')
+    known = next((k for k in _WRAPPERS if content.get(k) and isinstance(content[k], dict)), '')
+    if known or any(isinstance(value, Tensor) for value in content.values()):
+        return known
+    others = [
+        str(key)
+        for key, value in content.items()
+        if isinstance(value, dict) and any(isinstance(part, Tensor) for part in value.values())
+    ]
+    return others[0] if len(others) == 1 else ''
 
 
 def _plain(key: object) -> str:
@@ -482,8 +502,8 @@ def load_from_local(filename: str, map_location: object = None) -> Any:
         owner = next(p for p in _prefixes(state) if 2 * len(_below(state, p)) > len(state))
         _say_left_out(filename, owner, state)
         state = _below(state, owner)
-    if state.keys() != weights.keys():
-        content = {**content, wrapper: state} if wrapper else state
+    if wrapper not in ('', 'state_dict') or state.keys() != weights.keys():
+        content = {**content, 'state_dict': state} if wrapper else state  # mmengine's name
     if content and all(isinstance(value, Tensor) for value in content.values()):
         content = {'state_dict': content}
     content.setdefault('meta', {})  # which mmseg's init_model looks into

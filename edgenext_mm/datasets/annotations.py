@@ -11,6 +11,7 @@ import os.path as osp
 import re
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from reprlib import repr as shortly
 from typing import Any, NamedTuple
@@ -19,10 +20,11 @@ from xml.etree import ElementTree
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..errors import InputError
+from ..errors import InputError, mistaken
 from ..images import image_size_of
-from .checks import check_size
+from .checks import check_size, encoding_of
 from .faults import Faults
+from .files import ImageFiles, composed
 from .report import Report
 
 #: Pixels by which a box may reach beyond its image without a word, as rounded numbers do.
@@ -33,11 +35,11 @@ OUTSIDE = 'boxes outside of their image'
 BEYOND = 'boxes that reach beyond their image'
 CROWDS = 'crowds (iscrowd 1)'
 DIFFICULT = 'objects marked as difficult'
-IGNORED = 'objects marked as ignored'
 THIN = 'boxes thinner than a pixel'
 
-#: A repair of the reader: its kind and its meaning.
+#: Repairs of the reader: their kind and their meaning.
 AS_TEXT = 'numbers written as text', 'read as numbers'
+SPELLED = 'file names in another spelling', 'read as those of the files'
 
 Box = tuple[float, float, float, float]
 
@@ -132,7 +134,7 @@ def _load_json(path: str | Path) -> Any:
     except OSError as error:
         raise InputError(f'{path} cannot be read ({error}): restore the file') from error
     except (ValueError, RecursionError) as error:
-        reason = 'it is empty' if not content.strip() else error
+        reason = mistaken(content[:100]) or error
         raise InputError(
             f'{path} is not a whole file of COCO annotations ({reason}): export it again, as JSON '
             'in UTF-8'
@@ -159,6 +161,7 @@ class _CocoReader:
         self.seen: dict[int, dict] = {}  # annotations
         self.beyond: dict[int, list] = {}  # boxes that reach beyond their image, by annotation
         self.compared: set[int | str] = set()  # images whose size has been read
+        self.files = ImageFiles(image_folder)
         self.next_id = 0
 
     def read(self) -> dict[str, Any]:
@@ -219,9 +222,10 @@ class _CocoReader:
         if not isinstance(name, str) or not _is_file_name(name):
             fault = 'has no file_name' if name is None else f'has the file_name {shortly(name)}'
             raise self._error(what, fault, 'name its file, or take it out')
-        if '\\' in name and not osp.exists(self._path_of(image)):
-            image['file_name'] = name = name.replace('\\', '/')
-            self.repairs['file names with backslashes', 'read as slashes'] += 1
+        image['file_name'] = spelled = self.files.spelled(name)
+        if spelled != name:
+            name = spelled
+            self.repairs[SPELLED] += 1
         first = self.images.get(key, image)
         if first is not image:
             if first['file_name'] != name:
@@ -267,7 +271,7 @@ class _CocoReader:
             name = category.get('name')
             if not isinstance(name, str) or not name.strip():
                 raise self._error(f'category {key!r}', f'has the name {shortly(name)}', 'name it')
-            category['name'] = name.strip()
+            category['name'] = composed(name.strip())
             first = self.names.setdefault(key, category['name'])
             if first != category['name']:
                 names = f'{first!r} and {category["name"]!r}'
@@ -319,7 +323,7 @@ class _CocoReader:
                     and annotation['iscrowd'] in (0, 1)
                     and annotation['category_id'] in names
                     and type(key) is int
-                    and key != 0
+                    and 0 < key < 2**63
                     and key not in seen
                     and 'ignore' not in annotation
                 )
@@ -379,8 +383,10 @@ class _CocoReader:
             annotation['iscrowd'] = 0
             self.repairs['iscrowd that is missing', 'read as 0'] += 1
         annotation['iscrowd'] = self._value(annotation, 'iscrowd', what, flag)
-        if 'ignore' in annotation:
-            annotation['ignore'] = self._value(annotation, 'ignore', what, flag)
+        if self._value(annotation, 'ignore', what, flag):
+            annotation['iscrowd'] = 1  # pycocotools knows no ignore of its own
+            self.repairs['objects marked as ignored', 'read as crowds'] += 1
+        annotation.pop('ignore', None)
         return self._fit(annotation, image)
 
     def _read_box(self, annotation: dict, what: str, image: dict) -> Box:
@@ -415,7 +421,7 @@ class _CocoReader:
         self.repairs['annotation ids that are missing, text, 0 or not unique', 'new ones'] += 1
         if not self.next_id:
             ids = (item.get('id') for item in annotations)
-            self.next_id = 1 + max((key for key in ids if type(key) is int), default=0)
+            self.next_id = 1 + max((key for key in map(self._read_id, ids) if key), default=0)
         self.next_id += 1
         return self.next_id - 1
 
@@ -445,6 +451,7 @@ class _CocoReader:
             self.beyond[key] = box
         if w == 0 or h == 0 or left >= right or top >= bottom:
             kind = OUTSIDE if w and h else NO_AREA
+            self.beyond.pop(key, None)
             self.report.left_out(kind, path, key, str(box), self.names[annotation['category_id']])
             return False
         if not within:
@@ -500,10 +507,14 @@ def _box_of(segmentation: Any, image: dict) -> Box | None:
     """Return the box around a segmentation, or None if there is none."""
     try:
         if isinstance(segmentation, dict):
-            rle = segmentation
+            rle, size = segmentation, [image['height'], image['width']]
             if isinstance(rle['counts'], list):
-                rle = coco_mask.frPyObjects(rle, image['height'], image['width'])
+                if sum(rle['counts']) != size[0] * size[1]:
+                    return None
+                rle = coco_mask.frPyObjects(rle, *size)
             x, y, w, h = coco_mask.toBbox(rle).tolist()
+            if list(segmentation['size']) != size or x + w > size[1] or y + h > size[0]:
+                return None  # of another image, or broken
         else:
             points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in segmentation])
             (x, y), (w, h) = points.min(0).tolist(), np.ptp(points, 0).tolist()
@@ -564,27 +575,43 @@ def read_voc(path: str | Path) -> VocAnnotation:
         corners=(2, 2.0, 9, 9), difficult=0)])
     """
     root = _parse_xml(path)
-    objects = [_read_object(path, *item) for item in enumerate(root.findall('object'), 1)]
+    objects = [_read_object(path, *item) for item in enumerate(root.iter('object'), 1)]
+    if _boxes_of_none(root):
+        raise _not_whole(path, 'it has a bndbox that belongs to no object')
     return VocAnnotation(_text(root, 'filename'), _voc_size(path, root), objects)
+
+
+def _boxes_of_none(root: ElementTree.Element) -> bool:
+    """Tell whether there are boxes that belong to no object."""
+    within = sum(len([*item.iter('bndbox')]) for item in root.iter('object'))
+    return len([*root.iter('bndbox')]) > within
 
 
 def _parse_xml(path: str | Path) -> ElementTree.Element:
     try:
         content = Path(path).read_bytes()
-        # expat itself knows few encodings, and those that take several bytes not at all.
-        declared = re.match(rb'<\?xml[^>]*encoding=["\']([\w.-]+)', content)
-        if declared and declared[1].lower() not in (b'utf-8', b'utf-16'):
-            root = ElementTree.fromstring(content.decode(declared[1].decode()))
-        else:
-            root = ElementTree.fromstring(content)
+        root = ElementTree.fromstring(_decode_xml(content))
     except OSError as error:
         raise InputError(f'{path} cannot be read ({error}): restore the file') from error
     # LookupError for an unknown encoding.
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
-        raise _not_whole(path, str(error)) from error
+        raise _not_whole(path, mistaken(content[:100]) or str(error)) from error
+    for element in root.iter():  # without namespaces, and in whatever case
+        element.tag = element.tag.rpartition('}')[2].lower()
     if root.tag != 'annotation':
         raise _not_whole(path, f'its root is <{root.tag}>')
     return root
+
+
+def _decode_xml(content: bytes) -> str:
+    """Decode a file as it declares, or as UTF-8 if that cannot be: editors may not correct it."""
+    # expat itself knows few encodings, and those that take several bytes not at all.
+    declared = re.match(rb'<\?xml[^>]*encoding=["\']([\w.-]+)', content)
+    # What can be read as ASCII up to here is not in UTF-16.
+    if declared and not declared[1].lower().startswith(b'utf'):
+        with suppress(UnicodeDecodeError):
+            return content.decode(declared[1].decode())
+    return content.decode(encoding_of(content))
 
 
 def _not_whole(path: str | Path, reason: str) -> InputError:
@@ -609,7 +636,7 @@ def _voc_size(path: str | Path, root: ElementTree.Element) -> tuple[int, int] | 
 
 
 def _read_object(path: str | Path, place: int, element: ElementTree.Element) -> VocObject:
-    what, name = f'object {place}', _text(element, 'name')
+    what, name = f'object {place}', composed(_text(element, 'name'))
     if not name:
         raise _not_whole(path, f'{what} has no name')
     box = element.find('bndbox')

@@ -4,6 +4,7 @@ import difflib
 import gc
 import os
 import os.path as osp
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from ..errors import InputError
 from ..images import image_size_of
 from ..loading import DECODER, SYSTEM_ERRORS
 from .faults import has_faults, refuse
+from .files import composed
 from .report import EMPTY_CLASSES, OTHER_CLASSES, Report, names_of
 from .settings import check_settings
 
@@ -45,21 +47,29 @@ def require_file(what: str, path: str, remedy: str) -> None:
     if not path:
         raise InputError(f'the {what} has no path: set ann_file of the dataset')
     if not osp.isfile(path):
-        raise InputError(f'the {what} {path} does not exist. {remedy}')
+        fault = 'is a folder' if osp.isdir(path) else 'does not exist'
+        raise InputError(f'the {what} {path} {fault}. {remedy}')
 
 
 def read_text(path: str | Path) -> str:
     """Read a text file.
 
     Raises:
-        InputError: if it cannot be opened, or is not in UTF-8, with or without a byte order mark.
+        InputError: if it cannot be opened, or is neither in UTF-8, with or without a byte order
+            mark, nor in UTF-16 with one.
     """
     try:
-        return Path(path).read_text(encoding='utf-8-sig')
+        content = Path(path).read_bytes()
+        return content.decode(encoding_of(content))
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is not in UTF-8 ({error}): save it as UTF-8') from error
     except OSError as error:
         raise InputError(f'{path} cannot be read ({error}): restore the file') from error
+
+
+def encoding_of(content: bytes) -> str:
+    """Return the encoding that the byte order mark of a text says, or UTF-8."""
+    return 'utf-16' if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else 'utf-8-sig'
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -135,7 +145,7 @@ def check_labels(path: str, labels: np.ndarray, num_classes: int, ignore_index: 
         )
     if labels.dtype.kind == 'f' and (labels != np.floor(labels)).any():
         raise InputError(f'{path} has fractions, and a mask holds one class id per pixel')
-    beyond = labels[(labels >= num_classes) & (labels != ignore_index)]
+    beyond = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)]
     if beyond.size:
         ids = ', '.join(map(str, np.unique(beyond)[:5]))
         raise InputError(
@@ -216,6 +226,14 @@ class CheckedDataset(BaseDataset):
         """Raise an InputError if the data root is no folder."""
         if self.data_root and not osp.isdir(self.data_root):
             raise InputError(f'the data root {self.data_root} is not a folder. {self.remedy}')
+
+    def without_twins(self, names: list[str]) -> list[str]:
+        """Return names of images, each once in an evaluation, and report those listed twice."""
+        action = 'used once' if self.test_mode else 'used each time'
+        for name, count in Counter(names).items() if len({*names}) < len(names) else ():
+            if count > 1:
+                self.report.used('images that are listed twice', name, message=action)
+        return list(dict.fromkeys(names)) if self.test_mode else names
 
     def check_classes(self, counts: Iterable[int], what: str, cause: str = '') -> None:
         """Check that there is something to learn, and report the classes without.
@@ -349,14 +367,14 @@ def _with_classes(metainfo: Any) -> Any:
                 f'({classes!r},), with the comma'
             )
         classes = tuple(read_lines(classes))
-        metainfo = {**metainfo, 'classes': classes}
     if not isinstance(classes, Sequence) or not all(isinstance(name, str) for name in classes):
         raise InputError(f'metainfo.classes of the dataset is {classes!r}: write a tuple of names')
+    classes = tuple(composed(name.strip()) for name in classes)
     twice = [name for name, count in Counter(classes).items() if count > 1]
     if twice or not classes:
         fault = f'has {twice[0]!r} twice' if twice else 'is empty'
         raise InputError(f'metainfo.classes of the dataset {fault}: list each class once')
-    return metainfo
+    return {**metainfo, 'classes': classes}
 
 
 def _files_read(transform: Any, info: dict) -> Iterator[tuple[str, Any]]:

@@ -8,12 +8,14 @@ import numpy as np
 from mmpretrain.datasets import CustomDataset as MMPretrainCustomDataset
 from mmpretrain.datasets import ImageNet as MMPretrainImageNet
 from mmpretrain.datasets import RandomResizedCrop
+from mmpretrain.datasets.custom import get_samples
 
 from ..errors import InputError
 from ..registry import DATASETS, TRANSFORMS
+from .annotations import SPELLED
 from .checks import CheckedDataset, nearest, read_text, require_file, require_folder
 from .faults import Faults
-from .files import IMAGE_SUFFIXES
+from .files import IMAGE_SUFFIXES, ImageFiles, composed
 from .image_size import image_size
 
 
@@ -59,16 +61,23 @@ class _CheckedClsDataset(CheckedDataset):
 
     def _read_list(self) -> list[dict]:
         lines = [line.strip() for line in read_text(self.ann_file).splitlines()]
-        if not lines:
+        if not any(lines):
             raise InputError(f'the list of images {self.ann_file} is empty. {self.remedy}')
-        data_list, faults = [], Faults()
+        files, faults, names = ImageFiles(self.img_prefix), Faults(), []
+        infos: dict[str, dict] = {}
         for number, line in enumerate(lines, 1):
-            with faults.of_a_part():
-                data_list.append(self._read_line(number, line))
+            if line:
+                with faults.of_a_part():
+                    info = self._read_line(number, line, files)
+                    names.append(info['img_path'])
+                    if infos.setdefault(info['img_path'], info) != info:
+                        raise InputError(
+                            f'{self.ann_file} has {info["img_path"]} in two classes: keep one'
+                        )
         faults.refuse()
-        return data_list
+        return [infos[name] for name in self.without_twins(names)]
 
-    def _read_line(self, number: int, line: str) -> dict:
+    def _read_line(self, number: int, line: str, files: ImageFiles) -> dict:
         classes = self.metainfo.get('classes') or ()
         words = line.rsplit(maxsplit=1) if self.with_label else [line, '0']
         path, label = words if len(words) == 2 else ('', '')
@@ -78,11 +87,36 @@ class _CheckedClsDataset(CheckedDataset):
                 f'the number of a class from 0 to {len(classes) - 1 if classes else "..."}: '
                 'correct the line'
             )
-        info = dict(img_path=osp.join(self.img_prefix, path))
+        spelled = files.spelled(path)
+        if spelled != path:
+            kind, message = SPELLED
+            self.report.used(kind, path, message=message)
+        info = dict(img_path=osp.join(self.img_prefix, spelled))
         return dict(info, gt_label=int(label)) if self.with_label else info
 
+    def is_valid_file(self, filename: str) -> bool:
+        """Tell whether a file is an image that counts."""
+        return super().is_valid_file(filename) and not any(map(_is_hidden, filename.split(os.sep)))
+
+    def _find_samples(self) -> list[tuple[str, int]]:
+        """List the images of the folders as mmpretrain does, but for hidden folders."""
+        if not self.with_label:
+            return super()._find_samples()
+        folders = self._folders()
+        self.folder_to_idx = {name: label for label, name in enumerate(folders)}
+        samples, _ = get_samples(self.img_prefix, self.folder_to_idx, self.is_valid_file)
+        if not samples:
+            raise RuntimeError
+        if self.CLASSES is None:
+            self._metainfo['classes'] = tuple(folders)
+        return samples
+
+    def _folders(self) -> list[str]:
+        names = (entry.name for entry in os.scandir(self.img_prefix) if osp.isdir(entry))
+        return sorted(name for name in names if not _is_hidden(name))
+
     def _check_folders(self) -> None:
-        folders = sorted(entry.name for entry in os.scandir(self.img_prefix) if osp.isdir(entry))
+        folders = [composed(name) for name in self._folders()]
         classes = self.metainfo.get('classes')
         if not folders or (classes and len(folders) != len(classes)):
             others = sorted(set(folders) - set(classes or ()))
@@ -105,7 +139,7 @@ class _CheckedClsDataset(CheckedDataset):
                 f'{f", where {odd!r} has no folder{nearest(odd, folders)}" if odd else ""}: write '
                 'the names of the folders, in this order'
             )
-        for folder in folders:
+        for folder in self._folders():
             if not any(files for _, _, files in os.walk(osp.join(self.img_prefix, folder))):
                 raise InputError(
                     f'{osp.join(self.img_prefix, folder)} is empty: put images there, or remove it'
@@ -113,12 +147,17 @@ class _CheckedClsDataset(CheckedDataset):
 
     def _report_others(self) -> None:
         for folder, folders, files in os.walk(self.img_prefix):
-            folders[:] = [name for name in folders if not name.startswith('.')]
+            folders[:] = [name for name in folders if not _is_hidden(name)]
             label = osp.relpath(folder, self.img_prefix).split(os.sep)[0]
             for file in files:
                 if not self.is_valid_file(file) and not file.startswith('.'):
                     path = osp.join(folder, file)
                     self.report.left_out('files that are no images', path, label=label)
+
+
+def _is_hidden(name: str) -> bool:
+    """Tell whether programs keep files of their own there, such as copies of images."""
+    return name.startswith('.') or name == '__MACOSX'
 
 
 @DATASETS.register_module()

@@ -2,6 +2,7 @@
 
 import os
 import os.path as osp
+import unicodedata
 from collections.abc import Sequence
 
 from ..errors import InputError
@@ -17,6 +18,16 @@ IMAGE_SUFFIXES = (
 MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.gif', '.pgm')
 
 
+def composed(name: str) -> str:
+    """Return a name with its letters composed: Macs may write ü as u and a diaeresis.
+
+    Example:
+        >>> composed('u\u0308') == 'ü'
+        True
+    """
+    return unicodedata.normalize('NFC', name)
+
+
 class ImageFiles:
     """The images of a folder, by their names without suffix.
 
@@ -25,6 +36,8 @@ class ImageFiles:
         suffix: what the name of an image ends with, or several of that. Defaults to the known ones.
         known: suffixes in any case, for the default.
         without: a folder to leave out, such as that of the masks.
+        but: what the names of files end with that are none of these, such as masks in one folder
+            with the images.
 
     Example:
         >>> from pathlib import Path
@@ -47,25 +60,28 @@ class ImageFiles:
         suffix: str | Sequence[str] | None = None,
         known: Sequence[str] = IMAGE_SUFFIXES,
         without: str | None = None,
+        but: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.suffixes = (suffix,) if isinstance(suffix, str) else suffix and tuple(suffix)
         self.known, self.without = tuple(known), without and osp.realpath(without)
+        self.but = tuple(but)
         self._folders: dict[str, tuple[dict[str, list[str]], list[str]]] = {}
+        self._names: dict[str, set[str]] = {}
 
     def find(self, name: str, hint: str = '') -> str | None:
         """Return the path of an image, or None if there is none.
 
         Args:
-            name: without suffix, and with the folder in this one, if any. It may have its suffix.
+            name: without suffix, and with the folder in this one, if any. It may have a suffix.
             hint: the name of the file if that is known, to choose from several.
 
         Raises:
             InputError: if there are several.
         """
-        folder, stem = osp.split(self.plain(name))
-        found = self._list(folder)[0].get(stem, [])
-        found = [osp.basename(name)] if osp.basename(name) in found else found
+        folder, file = osp.split(self.plain(name))
+        images = self._list(folder)[0]
+        found = images.get(file) or [file] * (file in images.get(self._stem(file), ()))
         hint = osp.basename(hint.replace('\\', '/'))
         if len(found) > 1 and hint in found:
             found = [hint]
@@ -78,11 +94,39 @@ class ImageFiles:
         return osp.join(self.folder, folder, found[0]) if found else None
 
     def plain(self, name: str) -> str:
-        """Return the name of an image without the suffix that it may have."""
+        """Return the name of an image without the suffix that it may have.
+
+        The suffix may be another than the file's, but where there are several files it chooses one.
+        """
         folder, file = osp.split(name)
-        stem, (images, _) = self._stem(file), self._list(folder)
-        listed = stem is not None and file not in images and file in images.get(stem, ())
-        return osp.join(folder, stem or '') if listed else name
+        if '\\' in name and not self._list(folder)[0].get(composed(file)):
+            folder, file = osp.split(name.replace('\\', '/'))
+        file = composed(file)
+        images = self._list(folder)[0]
+        files = images.get(stem := self._stem(file), [])
+        if file not in images and files and (len(files) == 1 or file not in files):
+            file = stem
+        return osp.join(folder, file)
+
+    def spelled(self, name: str) -> str:
+        """Return the name that an image has for one by which there is none.
+
+        Args:
+            name: with suffix, and with the folder in this one, if any.
+
+        Returns:
+            The name of the file that differs in the suffix, in blanks around it, in backslashes or
+            in how Unicode writes it; the name as it is if it is a file's, or if there is none.
+
+        Raises:
+            InputError: if there are several.
+        """
+        folder, file = osp.split(osp.join(self.folder, name))
+        if folder not in self._names:
+            self._names[folder] = {*os.listdir(folder)} if osp.isdir(folder) else set()
+        if file in self._names[folder] or not (found := self.find(name.strip())):
+            return name
+        return osp.relpath(found, self.folder) if self.folder else found
 
     def path_of(self, name: str) -> str:
         """Return the path that an image is expected to have."""
@@ -114,17 +158,21 @@ class ImageFiles:
             others = []
             path = osp.join(self.folder, folder)
             for entry in os.scandir(path) if osp.isdir(path) else ():
-                if not entry.name.startswith('.') and osp.isfile(entry.path):
+                if (
+                    not entry.name.startswith('.')
+                    and not (self.but and entry.name.endswith(self.but))
+                    and osp.isfile(entry.path)
+                ):
                     stem = self._stem(entry.name)
-                    if stem is None:
+                    if not stem:
                         others.append(entry.name)
                     else:
                         images.setdefault(stem, []).append(entry.name)
             self._folders[folder] = images, others
         return self._folders[folder]
 
-    def _stem(self, file: str) -> str | None:
-        """Return the name of an image without its suffix, or None for another file."""
+    def _stem(self, file: str) -> str:
+        """Return the name of an image without its suffix, or '' for another file."""
         name = file if self.suffixes else file.lower()
         ends = [suffix for suffix in self.suffixes or self.known if name.endswith(suffix)]
-        return file[: len(file) - max(map(len, ends))] if ends else None
+        return composed(file[: len(file) - max(map(len, ends))]) if ends else ''

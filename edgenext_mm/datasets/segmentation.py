@@ -1,7 +1,8 @@
 """Segmentation datasets that say what is wrong with their files, and a transform."""
 
+import os
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -25,7 +26,9 @@ from .checks import (
 )
 from .faults import Faults
 from .files import MASK_SUFFIXES, ImageFiles
-from .report import names_of
+from .report import Report, names_of
+
+JPEG_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif')
 
 #: Masks that are read at most before training, in search of classes without a pixel.
 MAX_SCANNED = 10_000
@@ -49,6 +52,16 @@ class _CheckedSegDataset(CheckedDataset):
         self._suffixes = img_suffix, seg_map_suffix
         super().__init__(ann_file=ann_file, **kwargs)
 
+    def _update_palette(self) -> list:
+        """Check the colors of the classes; see mmseg's method."""
+        palette, classes = self.metainfo.get('palette', []), self.metainfo.get('classes', ())
+        if not isinstance(palette, Sequence) or 0 < len(palette) < len(classes):
+            raise InputError(
+                f'metainfo.palette of the dataset is {palette!r:.100}: list a color for each of '
+                f'the {len(classes)} classes, or leave it out'
+            )
+        return super()._update_palette()
+
     def load_data_list(self) -> list[dict]:
         """Check the files, and list the images with their masks."""
         folders = {
@@ -56,6 +69,11 @@ class _CheckedSegDataset(CheckedDataset):
             'mask folder': self.data_prefix.get('seg_map_path'),
         }
         image_folder, mask_folder = folders.values()
+        if not image_folder:
+            raise InputError(
+                f'data_prefix of the dataset is {dict(self.data_prefix)}: set its img_path to the '
+                'folder of the images, and its seg_map_path to that of the masks'
+            )
         if not self.metainfo.get('classes'):
             raise InputError(
                 f'the dataset of {self.ann_file or image_folder} has no metainfo.classes: list the '
@@ -74,7 +92,7 @@ class _CheckedSegDataset(CheckedDataset):
                     'set data_prefix.seg_map_path'
                 )
             _remove_mask_loaders(self.pipeline)
-        pairs = self._find_pairs(image_folder or '', mask_folder)
+        pairs = self._find_pairs(image_folder, mask_folder)
         entry = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)
         return [
             dict(img_path=image, **({'seg_map_path': mask} if mask else {}), **entry, seg_fields=[])
@@ -88,14 +106,15 @@ class _CheckedSegDataset(CheckedDataset):
         image_suffix, mask_suffix = self._suffixes
         images = ImageFiles(image_folder, image_suffix, without=mask_folder)
         masks = ImageFiles(mask_folder, mask_suffix, MASK_SUFFIXES) if mask_folder else None
-        if masks and osp.realpath(image_folder) == osp.realpath(masks.folder) and not image_suffix:
-            images.known = tuple(set(images.known) - set(masks.suffixes or masks.known))
+        if masks and osp.realpath(image_folder) == osp.realpath(masks.folder):
+            images.but = tuple(masks.suffixes or masks.known)
         if self.ann_file and not osp.isdir(self.ann_file):
-            names = [images.plain(name) for name in read_lines(self.ann_file)]
+            names = self.without_twins([images.plain(x) for x in read_lines(self.ann_file)])
         else:
             names = images.names(self.report)
             if masks:
-                for name in sorted(set(masks.names(self.report)) - {*names}):
+                others = Report('') if images.but else self.report  # which are the images
+                for name in sorted(set(masks.names(others)) - {*names}):
                     self.report.left_out('masks without an image', masks.find(name) or name)
         if not names:
             raise InputError(
@@ -127,10 +146,16 @@ class _CheckedSegDataset(CheckedDataset):
         if not missing:
             return
         hint = ''
-        if what == 'mask' and ImageFiles(files.folder, ('.jpg', '.jpeg')).find(
-            osp.relpath(osp.splitext(missing[0])[0], files.folder)
-        ):
+        suffix = (files.suffixes or files.known)[0]
+        folder, stem = osp.split(missing[0].removesuffix(suffix))
+        names = os.listdir(folder) if osp.isdir(folder) else []
+        similar = [x for x in names if x.startswith(stem) and not x[len(stem) :][:1].isalnum()]
+        if what == 'mask' and any(name.lower().endswith(JPEG_SUFFIXES) for name in similar):
             hint = ' (there are JPEG files, which do not keep the ids of classes: save PNG)'
+        elif similar := [name for name in similar if name.lower().endswith(files.known)]:
+            setting = 'seg_map_suffix' if what == 'mask' else 'img_suffix'
+            rest = min(similar).removeprefix(stem)
+            hint = f' (there is {min(similar)}: perhaps set {setting} to {rest!r})'
         raise InputError(
             f'{len(missing)} of {total} {what}s are missing, such as '
             f'{", ".join(missing[:3])}{hint}: add them, or take them out of {self.listed_in}'
@@ -140,11 +165,23 @@ class _CheckedSegDataset(CheckedDataset):
         """Check that there are pixels of each class to learn from."""
         kept = super().filter_data()
         if not self.test_mode and not self.allow_missing_classes:
-            self._check_pixels([(info['img_path'], info['seg_map_path']) for info in kept])
+            self._check_pixels(kept)
         return kept
 
-    def _check_pixels(self, files: list[tuple[str, str]]) -> None:
-        """Read masks in random order until each class was seen, so that few are read."""
+    def has_pixels(self) -> bool:
+        """Tell whether the masks have a pixel that is not ignored."""
+        infos = [self.get_data_info(index) for index in range(len(self))]
+        return bool(self._look_through(infos, np.any)[1].any())
+
+    def _look_through(
+        self, infos: list[dict], enough: Callable[[np.ndarray], Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read masks in random order until the pixels of the classes are enough, so that few are.
+
+        Returns:
+            How many pixels have each id, (256,), and each class, (classes,).
+        """
+        files = [(info['img_path'], info['seg_map_path']) for info in infos]
         order = np.random.default_rng(0).permutation(len(files))[:MAX_SCANNED]
         number, counts = len(self.metainfo['classes']), np.zeros(256, int)
         pixels: Any = counts[:number]
@@ -160,15 +197,20 @@ class _CheckedSegDataset(CheckedDataset):
             for found in pool.imap(count, order):
                 counts += found
                 pixels = np.bincount(self._new_ids(), counts, 256)[:number]
-                if pixels.all():
+                if enough(pixels):
                     break
         faults.refuse()
+        return counts, pixels
+
+    def _check_pixels(self, infos: list[dict]) -> None:
+        """Check that each class was seen in the masks."""
+        counts, pixels = self._look_through(infos, np.all)
         if pixels.all():
             return
-        if len(order) < len(files):
+        if len(infos) > MAX_SCANNED:
             names = names_of(np.array(self.metainfo['classes'])[pixels == 0].tolist())
             MMLogger.get_current_instance().warning(
-                f'{self.report.name}: no pixel of {names} in {len(order)} of {len(files)} masks'
+                f'{self.report.name}: no pixel of {names} in {MAX_SCANNED} of {len(infos)} masks'
             )
             return
         cause = ''
@@ -207,6 +249,7 @@ class _CheckedSegDataset(CheckedDataset):
         try:
             with Image.open(mask) as opened:
                 size = opened.height, opened.width
+                lossy = opened.format in ('JPEG', 'MPO')
                 whole = whole or opened.mode not in ('1', 'L', 'P')
                 labels = np.asarray(opened) if whole else np.zeros((0, 0), np.uint8)
         except Exception as error:  # decoders raise errors of many types
@@ -214,6 +257,10 @@ class _CheckedSegDataset(CheckedDataset):
                 f'{mask} cannot be read as an image ({error}): restore the file, or take it out of '
                 f'{self.listed_in}'
             ) from error
+        if lossy:
+            raise InputError(
+                f'{mask} is a JPEG, which does not keep the ids of classes: draw it anew as PNG'
+            )
         # mmseg cuts the ids to eight bits, and maps them.
         mapped = self.label_map is not None or self.reduce_zero_label
         number = 256 if mapped else len(self.metainfo['classes'])
@@ -242,7 +289,7 @@ class _CheckedSegDataset(CheckedDataset):
         return data
 
     def prepare_metric(self, metric: Any, datasets: Sequence[Any]) -> None:
-        """Refuse to evaluate without masks."""
+        """Refuse to evaluate without masks, or with masks in which all is ignored."""
         if isinstance(metric, IoUMetric) and not metric.format_only:
             for dataset in datasets:
                 if not dataset.data_prefix.get('seg_map_path'):
@@ -251,6 +298,12 @@ class _CheckedSegDataset(CheckedDataset):
                         'data_prefix.seg_map_path, or have the predictions written only, with '
                         'format_only=True and output_dir of the evaluator'
                     )
+            if not any(dataset.has_pixels() for dataset in datasets):
+                raise InputError(
+                    f'the masks of {datasets[0].report.name} have no pixel of a class, so that '
+                    f'nothing can be evaluated: all is {self.ignore_index}, which is ignored. '
+                    'Correct the masks'
+                )
 
 
 def _remove_mask_loaders(pipeline: Any) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import io
 import multiprocessing
 import pickle
 import re
@@ -128,6 +129,14 @@ def test_folder_comes_before_the_network(server, cache, tmp_path, monkeypatch):
     assert server.requests == 1
 
 
+@pytest.mark.parametrize('suffix', ['pth', 'SAFETENSORS', 'safetensors'])
+def test_formats_are_told_by_the_content(tmp_path, suffix):
+    path = tmp_path / f'checkpoint.{suffix}'
+    for content in (save(WEIGHTS), (torch.save(WEIGHTS, path), path.read_bytes())[1]):
+        path.write_bytes(content)
+        assert_is_weights(read_checkpoint(str(path)))
+
+
 def test_short_names():
     published = {arch for arch in ARCHS if arch != 'small_rw'}  # which is timm's
     assert len(RELEASES) == 10 and {release.arch for release in RELEASES.values()} == published
@@ -139,12 +148,40 @@ def test_short_names():
         read_checkpoint('edgenext://tiny')
 
 
-@pytest.mark.parametrize('content', [b'', b'no checkpoint', b'a', b'<html></html>'])
+def zipped(names):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w') as archive:
+        for name in names:
+            archive.writestr(name, b'x')
+    return file.getvalue()
+
+
+def damaged():
+    """A checkpoint with another bit in a tensor."""
+    file = io.BytesIO()
+    torch.save({'weight': torch.full((9,), 1.5)}, file)
+    return file.getvalue().replace(torch.tensor(1.5).numpy().tobytes(), b'\0\0\xc0\x3e', 1)
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'', ' (it is empty)'),
+        (b'no checkpoint', ''),
+        (b'a', ''),
+        (b'\n<HTML></HTML>', ' (it is a web page)'),
+        (b'version https://git-lfs.github.com/spec/v1\n', ' (it is a pointer of Git LFS'),
+        (b'\x1f\x8b\x08', ' (it is packed by gzip: unpack it)'),
+        (zipped(['weights/readme.txt']), ' (it is an archive: unpack it)'),
+        (zipped(['a/data.pkl', 'a/constants.pkl']), ' (it is a program of TorchScript)'),
+        (damaged(), ' (the checksum of its part '),
+    ],
+)
 @pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
-def test_broken_files(tmp_path, content, suffix):
+def test_broken_files(tmp_path, content, suffix, reason):
     path = tmp_path / f'checkpoint.{suffix}'
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf'{path} is not a whole checkpoint'):
+    with pytest.raises(InputError, match=re.escape(f'{path} is not a whole checkpoint{reason}')):
         read_checkpoint(str(path))
     with pytest.raises(InputError, match=r'nowhere\.pth'):
         read_checkpoint(str(tmp_path / 'nowhere.pth'))
@@ -260,7 +297,7 @@ def test_out_of_memory_is_no_broken_file(tmp_path, server, cache, monkeypatch, e
     def load(*args, **kwargs):
         raise error
 
-    (tmp_path / 'checkpoint.pth').touch()
+    (tmp_path / 'checkpoint.pth').write_bytes(b'weights')
     monkeypatch.setattr(torch, 'load', load)
     for checkpoint in (str(tmp_path / 'checkpoint.pth'), f'{server.url}/whole.pth'):
         with pytest.raises(type(error)) as raised:

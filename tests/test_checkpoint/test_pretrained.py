@@ -77,6 +77,7 @@ def test_mmpretrain(load, arch):
         lambda state, other: {'state_dict': other, 'state_dict_ema': state},
         lambda state, other: {'state_dict': state, 'ema_state_dict': other},
         lambda state, other: {'model': state, 'model_ema': {}, 3: 'three'},
+        lambda state, other: {'weights': state, 'optimizer': {'state': {}}, 'epoch': 3},
         lambda state, other: below('module.', state),
         lambda state, other: {'model': below('module.backbone.', state)},
         lambda state, other: below('backbone.', other) | below('ema_backbone.', state),

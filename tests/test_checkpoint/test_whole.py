@@ -50,6 +50,7 @@ def test_fits_or_is_refused(load, tmp_path, api):
         state,
         {'state_dict': below('module.', state), 'meta': meta},
         {'state_dict': below('_orig_mod.', state)},
+        {'net': state, 'optimizer': {'state': {}}, 'epoch': 3},
         {**lightning, 'state_dict': below('model.', state) | {'loss.weight': torch.ones(2)}},
     ):
         own = load(api, content).state_dict()
@@ -68,6 +69,7 @@ def test_fits_or_is_refused(load, tmp_path, api):
         ({k: v for k, v in state.items() if k != last}, f'1 missing .{last}'),
         (state | {'other.weight': torch.ones(2)}, '1 unexpected .other.weight'),
         (state | {last: state[last] * torch.nan}, f'are not finite .{last}'),
+        (state | {last: state[last].to_sparse()}, f'sparse or without values .{last}'),
         (switch_to_deploy(network).state_dict(), 'missing .* after switch_to_deploy'),
         (dict(optimizer=dict(state={}), epoch=3), '0 of'),
         ({}, '0 of'),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from edgenext_mm.datasets.annotations import read_coco, read_voc
+from edgenext_mm.datasets.annotations import OUTSIDE, read_coco, read_voc
 from edgenext_mm.datasets.report import Report
 from edgenext_mm.errors import InputError
 
@@ -98,7 +98,9 @@ RLE['counts'] = RLE['counts'].decode()
         ([], dict(id=4), {}, 'annotation ids'),
         ([], dict(id=0), dict(id=5), 'annotation ids'),  # pycocotools takes 0 for no match
         ([], dict(id='a'), dict(id=5), 'annotation ids'),
-        ([], dict(ignore='0'), dict(ignore=0), 'numbers written as text'),
+        ([], dict(id=10**400), dict(id=5), 'annotation ids'),  # pycocotools makes a float of it
+        ([], dict(ignore='0'), dict(iscrowd=0), 'numbers written as text'),
+        ([], dict(ignore=1), dict(iscrowd=1), 'marked as ignored'),  # the metric knows crowds alone
     ],
 )
 def test_one_obvious_meaning_is_used(edited, drop, changes, expected, kind):
@@ -152,6 +154,8 @@ def test_left_out_with_names(edited, changes, kind):
         ([], dict(bbox=dict(x=1)), 'annotation 3 has the bbox'),
         ([], dict(bbox=[30, 30, -20, 20]), r'annotation 3 has the bbox \[30, 30, -20, 20\]'),
         ([], dict(bbox=None, segmentation=[[1, 2, 'x']]), 'annotation 3 has the bbox None'),
+        ([], dict(bbox=None, segmentation=dict(RLE, size=[64, 48])), 'annotation 3 has the bbox'),
+        ([], dict(bbox=None, segmentation=dict(RLE, counts=[9, 9])), 'annotation 3 has the bbox'),
         ([], dict(iscrowd=2), 'annotation 3 has the iscrowd 2'),
         ([], dict(category_id=5), 'annotation 3 has the category_id 5, which none of the 2'),
         ([], dict(category_id=[1]), r'annotation 3 has the category_id \[1\]'),
@@ -197,6 +201,20 @@ def test_units_and_form_of_boxes(read):
     with pytest.raises(InputError, match='look like corners'):
         read(boxes([40, 30, 60, 45], [30, 20, 60, 40], [1, 1, 9, 9]))
     read(boxes([40, 30, 60, 45], [30, 20, 60, 40], [30, 1, 9, 9]))  # the last is no pair of corners
+    content, report = read(boxes([70, 1, 80, 9], [1, 50, 9, 60]))  # of larger images
+    assert not content['annotations'] and report.counts('left out')[OUTSIDE] == 2
+
+
+def test_names_in_another_spelling(edited, folder):
+    (folder / 'a.jpg').rename(folder / 'ü.JPG')
+    for name in ('ü.jpg', 'ü.JPG ', 'ü.png', 'ü', 'u\u0308.JPG', '.\\ü.JPG'):
+        content, report = edited(image=dict(file_name=name))
+        assert content['images'][0]['file_name'] == 'ü.JPG'
+        assert report.counts('used') == {'file names in another spelling': 1}
+    Image.new('L', (2, 2)).save(folder / 'ü.png')
+    assert edited(image=dict(file_name='ü.png'))[0]['images'][0]['file_name'] == 'ü.png'
+    with pytest.raises(InputError, match='have the same name but for the suffix'):
+        edited(image=dict(file_name='ü.gif'))
 
 
 @pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-32-le'])
@@ -221,6 +239,8 @@ def test_encodings(read, encoding):
         (json.dumps(CLEAN).encode()[:-40], 'Expecting'),
         ('{"images": "é"}'.encode('latin-1'), "can't decode"),
         (b'[' * 100_000, ''),
+        (b'\x1f\x8b\x08', 'packed by gzip: unpack it'),
+        (b'version https://git-lfs.github.com/spec/v1', 'a pointer of Git LFS'),
         (b'{"images": ' + b'9' * 5000 + b'}', 'digits'),
         (b'{"images": [], "images": []}', "'images' is there twice"),
     ],
@@ -258,6 +278,17 @@ def test_xml(tmp_path):
         declared = encoding.removesuffix('-sig')
         text = f'<?xml version="1.0" encoding="{declared}"?>{named}'
         assert read(text, encoding).objects[0].name in ('猫', 'cât')
+    composed = XML.replace('cat', '猫ca\u0302t')
+    for declared in ('utf-16', 'gb2312'):  # which it is not
+        for encoding in ('utf-8', 'utf-8-sig', 'utf-16'):
+            text = f'<?xml version="1.0" encoding="{declared}"?>{composed}'
+            assert read(text, encoding).objects[0].name == '猫cât'
+    for other in (
+        XML.replace('<annotation>', '<annotation xmlns="https://example.org">'),
+        XML.replace('xmin', 'Xmin').replace('annotation>', 'Annotation>'),
+        XML.replace(OBJECT, f'<objects>{OBJECT}</objects>'),
+    ):
+        assert read(other) == found
 
 
 @pytest.mark.parametrize(
@@ -269,6 +300,8 @@ def test_xml(tmp_path):
         ('<name> cat ', '<name>', 'object 1 has no name'),
         (OBJECT, '<object/>', 'object 1 has no name'),
         ('bndbox', 'robndbox', 'object 1.*has no bndbox'),
+        ('object>', 'item>', 'a bndbox that belongs to no object'),
+        (XML, '<!DOCTYPE html><p>', 'it is a web page'),
         ('<difficult>0', '<difficult>2', 'object 1.*difficult'),
         ('<width>64', '<width>x', 'its size is'),
         ('annotation>', 'html>', 'its root is <html>'),

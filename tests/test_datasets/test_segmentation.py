@@ -81,6 +81,22 @@ def test_images_and_masks_in_one_folder(tmp_path, build):
     Image.new('RGB', (6, 4)).save(tmp_path / 'images/1.jpg')
     Image.fromarray(np.resize(np.arange(3, dtype=np.uint8), (4, 6))).save(tmp_path / 'images/1.png')
     assert names(build(masks='images')) == [('1.jpg', '1.png')]
+    (tmp_path / 'images/1.png').rename(tmp_path / 'images/1_mask.png')
+    settings = dict(masks='images', seg_map_suffix='_mask.png')
+    assert names(build(**settings)) == [('1.jpg', '1_mask.png')]
+    Image.new('RGB', (6, 4)).save(tmp_path / 'images/1.png')
+    assert names(build(**settings, img_suffix='.png')) == [('1.png', '1_mask.png')]
+
+
+def test_spelling_of_names(write, build, tmp_path):
+    write('u\u0308 1.jpg', mask='ü 1.png')
+    for name in ('u\u0308 1', 'ü 1.png', 'ü 1.JPG '):
+        for encoding in ('utf-8', 'utf-16'):
+            (tmp_path / 'train.txt').write_text(f'{name}\nü 1\n', encoding)
+            dataset = build(ann_file='train.txt', test_mode=True)
+            assert names(dataset) == [('u\u0308 1.jpg', 'ü 1.png')]
+            assert dataset.report.counts('used') == {'images that are listed twice': 1}
+    assert len(build(ann_file='train.txt')) == 2
 
 
 def test_class_without_a_pixel(write, build):
@@ -91,6 +107,14 @@ def test_class_without_a_pixel(write, build):
         build(**settings)
     assert build(**settings, allow_missing_classes=True)[0]
     assert build(**settings, test_mode=True)[0]
+    dataset = build(classes=('object',), test_mode=True)
+    dataset.prepare_metric(IoUMetric(), [dataset])
+    write('a.jpg', ids=[255])
+    write('b.jpg', ids=[255])
+    write('c.jpg', ids=[255])
+    with pytest.raises(InputError, match='no pixel of a class, so that nothing can be evaluated'):
+        dataset.prepare_metric(IoUMetric(), [dataset])
+    dataset.prepare_metric(IoUMetric(format_only=True), [dataset])
     write('d.jpg', ids=(0, 1))
     assert build(**settings)[0]
     with pytest.raises(InputError, match="no image with a pixel of 1 of the 3 classes, 'far'"):
@@ -115,11 +139,21 @@ def test_ids_of_more_than_eight_bits(write, build, tmp_path):
     Image.fromarray(np.full((4, 6), 256, np.uint16)).save(tmp_path / 'masks/1.png')
     with pytest.raises(InputError, match=r'1\.png has the class ids 256'):
         build(allow_missing_classes=True)[0]
+    (tmp_path / 'masks/1.png').unlink()
+    Image.fromarray(np.full((4, 6), -255, np.int32)).save(tmp_path / 'masks/1.tif')  # 1 in uint8
+    with pytest.raises(InputError, match=r'1\.tif has the class ids -255'):
+        build(allow_missing_classes=True)[0]
 
 
 def test_jpeg_masks(write, build, tmp_path):
     write('1.jpg', mask='1.jpg')
     with pytest.raises(InputError, match=r'masks are missing, such as .*JPEG files, which do not'):
+        build()
+    (tmp_path / 'masks/1.jpg').rename(tmp_path / 'masks/1.png')
+    with pytest.raises(InputError, match=r'1\.png is a JPEG, which does not keep'):
+        build()
+    (tmp_path / 'masks/1.png').rename(tmp_path / 'masks/1_gt.png')
+    with pytest.raises(InputError, match=r"there is 1_gt\.png: .* seg_map_suffix to '_gt\.png'"):
         build()
 
 
@@ -147,6 +181,13 @@ def test_classes(write, build, classes, message):
     write('1.jpg')
     with pytest.raises(InputError, match=message):
         build(classes=classes)
+
+
+@pytest.mark.parametrize('palette', [[[0, 0, 0]], 7])
+def test_palette(tmp_path, palette):
+    metainfo = dict(classes=('sky', 'road'), palette=palette)
+    with pytest.raises(InputError, match=r'metainfo\.palette .* a color for each of the 2 classes'):
+        BaseSegDataset(data_root=str(tmp_path), metainfo=metainfo)
 
 
 def test_blur_equals_that_of_mmpretrain():

@@ -67,9 +67,7 @@ class CocoDataset(CheckedDetDataset, MMDetCocoDataset):
         info = super().parse_data_info(raw_data_info)
         for annotation in raw_data_info['raw_ann_info']:
             category, (_, _, w, h) = annotation['category_id'], annotation['bbox']
-            if annotation.get('ignore'):
-                kind = annotations.IGNORED
-            elif w < 1 or h < 1:
+            if w < 1 or h < 1:
                 kind = annotations.THIN
             elif category not in self.cat2label:
                 kind = OTHER_CLASSES

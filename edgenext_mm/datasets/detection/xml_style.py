@@ -61,18 +61,16 @@ class XMLDataset(CheckedDetDataset, MMDetXMLDataset):
         names = read_lines(self.ann_file)
         if not names:
             raise InputError(f'the list of images {self.ann_file} is empty. {self.remedy}')
-        if len(set(names)) < len(names) and self.test_mode:  # evaluation counts an image once
-            for name in {name for name in names if names.count(name) > 1}:
-                self.report.used('images that are listed twice', name, message='used once')
-            names = list(dict.fromkeys(names))
         self._images = ImageFiles(osp.join(self.sub_data_root, self.img_subdir), self.img_suffix)
+        self._files = ImageFiles(osp.join(self.sub_data_root, self.ann_subdir), known=('.xml',))
+        names = self.without_twins([self._images.plain(self._files.plain(name)) for name in names])
         self._largest = 0.0
         data_list, faults = [], Faults()
         for name in names:
             with faults.of_a_part():
                 data_list.append(self.parse_data_info({'img_id': name}))
         faults.refuse()
-        del self._images
+        del self._images, self._files
         if 0 < self._largest <= 1.01:
             raise InputError(
                 f'all boxes of {self.ann_file} lie between 0 and 1: they look like shares of the '
@@ -99,15 +97,13 @@ class XMLDataset(CheckedDetDataset, MMDetXMLDataset):
         return dict(info, instances=[box for box in boxes if box])
 
     def _annotation_file(self, name: str) -> str:
-        folder = osp.join(self.sub_data_root, self.ann_subdir)
-        path = osp.join(folder, f'{name}.xml')
-        if not osp.isfile(path):
-            stem = osp.join(folder, f'{osp.splitext(name)[0]}.xml')  # of a list with suffixes
-            if not osp.isfile(stem):
-                raise InputError(
-                    f'{path} does not exist: add it, or take {name} out of {self.ann_file}'
-                )
-            path = stem
+        # Where there are several images of a name, a list has their suffixes.
+        path = self._files.find(name) or self._files.find(osp.splitext(name)[0])
+        if path is None:
+            raise InputError(
+                f'{self._files.path_of(name)} does not exist: add it, or take {name} out of '
+                f'{self.ann_file}'
+            )
         return path
 
     def _read_instance(self, item: annotations.VocObject, info: dict) -> dict | None:

@@ -13,16 +13,23 @@ def test_bad_files(demo_data, tmp_path):
     xml = sorted((data / 'Annotations').iterdir())[4]
     content = xml.read_text()
 
-    def build(train_list='ImageSets/Main/train.txt', classes=CLASSES):
+    def build(train_list='ImageSets/Main/train.txt', classes=CLASSES, **settings):
         return XMLDataset(
             data_root=f'{data}/',
             data_prefix=dict(sub_data_root=''),
             ann_file=train_list,
             metainfo=dict(classes=classes),
             filter_cfg=dict(filter_empty_gt=True),
+            **settings,
         )
 
     assert len(build()) == 32
+    xml.rename(xml.with_suffix('.XML'))
+    names = f'{xml.stem}\n{xml.stem}.jpg\n{xml.stem}.PNG\r\n{xml.name}\n'
+    (data / 'names.txt').write_text(names, 'utf-16')  # as PowerShell redirects them
+    (info,) = build('names.txt', allow_missing_classes=True).report.items[:1]
+    assert (info.file, info.message) == (xml.stem, 'used each time')
+    xml.with_suffix('.XML').rename(xml)
     for broken in (
         content[:200],
         content.replace('xmin', 'left'),
