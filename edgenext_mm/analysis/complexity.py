@@ -1,8 +1,16 @@
 """Parameters and multiply-adds of a model."""
 
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import torch
 import torch.nn as nn
 from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import get_shape
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 
 def input_channels(model: nn.Module) -> int:
@@ -39,6 +47,7 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> dict[str, tupl
     device = next(model.parameters()).device
     image = torch.zeros(1, input_channels(model), *shape, device=device)
     counter = FlopCountAnalysis(model, image)
+    counter.set_op_handle('aten::scaled_dot_product_attention', _count_attention)
     counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     multiply_adds = counter.by_module()
     rows = {}
@@ -47,3 +56,24 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> dict[str, tupl
         if parameters:
             rows[name] = parameters, multiply_adds['' if part is model else name]
     return rows
+
+
+@cache
+def complexity_of(config: Path, size: int) -> tuple[float, float]:
+    """Return the parameters in M and the multiply-adds in G of a config's model.
+
+    Args:
+        config: file of the config.
+        size: sides of the image in pixels.
+    """
+    cfg = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    parameters, multiply_adds = count_complexity(model, (size, size))['model']
+    return parameters / 1e6, multiply_adds / 1e9
+
+
+def _count_attention(inputs: list[Any], outputs: list[Any]) -> int:
+    """Count the multiply-adds of PyTorch's attention, which fvcore does not know."""
+    (*batch, queries, width), (*_, keys, _), (*_, value_width) = map(get_shape, inputs[:3])
+    return math.prod(batch) * queries * keys * (width + value_width)

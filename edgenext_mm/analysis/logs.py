@@ -20,7 +20,7 @@ def read_scalars(work_dir: str | Path) -> tuple[Scalars, Scalars]:
         training loop counts these). Where a run was resumed or started again, the later one counts.
 
     Raises:
-        InputError: if no run has logged there.
+        InputError: if no run has logged there, or if a log is damaged.
 
     Example:
         >>> import tempfile
@@ -41,7 +41,7 @@ def read_scalars(work_dir: str | Path) -> tuple[Scalars, Scalars]:
     train: Scalars = {}
     val: Scalars = {}
     for file in files:
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        rows = _rows(file)
         for scalars, key, new in (
             (train, 'iter', [row for row in rows if 'iter' in row]),
             (val, 'step', [row for row in rows if 'iter' not in row]),
@@ -50,3 +50,16 @@ def read_scalars(work_dir: str | Path) -> tuple[Scalars, Scalars]:
                 del scalars[stale]
             scalars.update({row[key]: row for row in new})
     return train, val
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(file.read_text(errors='replace').splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not row.keys() & {'iter', 'step'}:
+            raise InputError(f'line {number} of {file} is damaged: remove it')
+        rows.append(row)
+    return rows

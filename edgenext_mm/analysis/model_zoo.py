@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
-
 from ..checkpoint.zoo import EXPERIMENTS, RELEASES, SCHEME
-from .complexity import count_complexity
+from .complexity import complexity_of
 
 _HEAD = """# Model zoo
 
@@ -27,7 +24,7 @@ _DENSE = """
 ## Detection and segmentation
 
 What the paper reports, where it does, and what the config has and reaches here; a dash stands for
-what nobody has trained yet.
+what nobody has trained yet. [Reproduction](reproduction.md) says why some of the sizes differ.
 
 | config | size | metric | paper | here | parameters, paper | here | MAdds, paper | here |
 |---|---|---|---|---|---|---|---|---|
@@ -82,12 +79,8 @@ def render_model_zoo(configs: Path) -> str:
     return _HEAD + tables[0] + _DENSE + tables[1] + _CVNETS
 
 
-def _complexity(config: Path, size: int) -> tuple[str, str]:
-    cfg = Config.fromfile(config)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        model = MODELS.build(cfg.model)
-    parameters, multiply_adds = count_complexity(model, (size, size))['model']
-    return f'{parameters / 1e6:.3f}', f'{multiply_adds / 1e9:.3f}'
+def _complexity(config: Path, size: int) -> list[str]:
+    return [f'{count:.3f}' for count in complexity_of(config, size)]
 
 
 def _link(config: str) -> str:

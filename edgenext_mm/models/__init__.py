@@ -16,6 +16,8 @@ _BY_TASK = {
     'lraspp': ['LRASPPHead'],
     'seg_preprocessor': ['SegDataPreProcessor'],
     'segmentor': ['EncoderDecoder'],
+    # detection and segmentation, with mmpretrain and timm
+    'timm_backbone': ['TimmBackbone'],
     # classification, with mmpretrain
     'classifier': ['DistilledEdgeNeXtClassifier', 'EdgeNeXtClassifier', 'EdgeNeXtHead'],
 }

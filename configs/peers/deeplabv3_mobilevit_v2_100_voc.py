@@ -1,0 +1,14 @@
+_base_ = '../segmentation/deeplabv3_edgenext_small_voc.py'
+
+model = dict(
+    data_preprocessor=dict(mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0]),  # from 0 to 1
+    backbone=dict(
+        _delete_=True,
+        type='edgenext_mm.TimmBackbone',
+        model_name='mobilevitv2_100.cvnets_in1k',
+        out_indices=(4,),
+        output_stride=16,
+        pretrained=True,
+    ),
+    decode_head=dict(in_channels=512),
+)

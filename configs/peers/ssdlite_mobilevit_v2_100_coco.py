@@ -1,0 +1,13 @@
+_base_ = '../detection/ssdlite_edgenext_small_coco.py'
+
+model = dict(
+    data_preprocessor=dict(mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0]),  # from 0 to 1
+    backbone=dict(
+        _delete_=True,
+        type='edgenext_mm.TimmBackbone',
+        model_name='mobilevitv2_100.cvnets_in1k',
+        out_indices=(3, 4),
+        pretrained=True,
+    ),
+    neck=dict(in_channels=(384, 512)),
+)

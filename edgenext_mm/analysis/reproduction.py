@@ -1,0 +1,157 @@
+"""The tables of the paper (arXiv 2206.10589), beside what was trained here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..checkpoint.zoo import EXPERIMENTS, Experiment
+from ..configs import PREFIX, config_path
+from ..errors import InputError
+from .complexity import complexity_of
+from .logs import read_scalars
+
+_HEAD = """# Reproduction
+
+`python tools/reproduce.py TABLE` prints a table of [the paper](https://arxiv.org/abs/2206.10589),
+and `python tools/reproduce.py all --out docs/reproduction.md` writes this page. "Here" is the best
+validation in the log of `work_dirs/<name of the config>`; `--work-dirs` names another folder.
+Parameters (M) and multiply-adds (G) are those that
+`python tools/get_complexity.py CONFIG --shape SIZE SIZE` prints. Notes say why some differ from the
+paper's.
+
+The GPU hours are an estimate: those for which the authors of MobileViT
+[say](https://github.com/apple/ml-cvnets/blob/d38a116fe134a8cd5db18670764fdaafd39a5d4f/examples/README-mobilevit.md)
+that they trained on A100s, times the multiply-adds of the config over those of MobileViT-S in the
+paper. Small networks take longer than that where the data are read slowly.
+"""
+_COLUMNS = (
+    *('config', 'metric, paper', 'here', 'parameters, paper', 'here', 'MAdds, paper', 'here'),
+    *('GPU hours', 'command', 'note'),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper.
+
+    Attributes:
+        title: what it compares.
+        experiments: rows with a config.
+        gpus: how many GPUs the authors of MobileViT trained MobileViT-S on (CVNets,
+            examples/README-mobilevit.md).
+        hours: for how long.
+        multiply_adds: of MobileViT-S in G, as in the paper.
+        others: rows without a config: metric, parameters in M and MAdds in G, by network.
+        remark: what the table leaves out.
+    """
+
+    title: str
+    experiments: Sequence[Experiment]
+    gpus: int
+    hours: int
+    multiply_adds: float
+    others: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    remark: str = 'Rows for which neither a config nor a figure with a source is here are left out.'
+
+
+_CLASSIFIERS = [
+    Experiment(f'classification/edgenext_{arch}_imagenet.py', 256, 'ImageNet top-1', figures)
+    for arch, figures in {
+        'xx_small': (71.2, 1.3, 0.261),
+        'x_small': (75.0, 2.3, 0.538),
+        'small': (79.4, 5.6, 1.3),
+    }.items()
+]
+#: By their numbers in the paper.
+TABLES = {
+    1: Table('Classification on ImageNet', _CLASSIFIERS, 8, 48, 2.01),
+    2: Table(
+        'MobileViT on ImageNet',
+        _CLASSIFIERS,
+        8,
+        48,
+        2.01,
+        {
+            'MobileViT-XXS': (69.0, 1.3, 0.364),
+            'MobileViT-XS': (74.8, 2.3, 0.886),
+            'MobileViT-S': (78.4, 5.6, 2.01),
+        },
+        'The latencies of the paper are of a Jetson Nano and of an A100; `tools/benchmark.py` '
+        'measures those of the machine that it runs on.',
+    ),
+    3: Table(
+        'Detection on COCO',
+        [experiment for experiment in EXPERIMENTS if experiment.metric == 'COCO mAP'],
+        4,
+        48,
+        3.4,
+    ),
+    4: Table(
+        'Segmentation on Pascal VOC',
+        [experiment for experiment in EXPERIMENTS if experiment.metric == 'VOC mIoU'],
+        4,
+        12,
+        13.7,
+    ),
+}
+
+
+def render_tables(numbers: Sequence[int], work_dirs: Path) -> str:
+    """Return tables of the paper, with what was trained here, in Markdown.
+
+    Args:
+        numbers: of the tables, keys of ``TABLES``.
+        work_dirs: folder of the work directories of runs, each with the name of its config.
+    """
+    return _HEAD + ''.join(_render(number, TABLES[number], work_dirs) for number in numbers)
+
+
+def _render(number: int, table: Table, work_dirs: Path) -> str:
+    rows = [_COLUMNS, ('---',) * len(_COLUMNS)]
+    rows += [_row(table, experiment, work_dirs) for experiment in table.experiments]
+    for name, (value, parameters, multiply_adds) in table.others.items():
+        figures = (f'{value}', 'no config', f'{parameters}', '', f'{multiply_adds}', '')
+        rows.append((name, *figures, '', '', ''))
+    lines = ''.join(f'| {" | ".join(cells)} |\n' for cells in rows)
+    size, metric = table.experiments[0].size, table.experiments[0].metric
+    return (
+        f'\n## Table {number}: {table.title}\n\n{metric} at {size}x{size}. The hours are from '
+        f'{table.gpus} GPUs x {table.hours} for the {table.multiply_adds} G of MobileViT-S.\n'
+        f'{table.remark}\n\n{lines}'
+    )
+
+
+def _row(table: Table, experiment: Experiment, work_dirs: Path) -> tuple[str, ...]:
+    config = Path(config_path(f'{PREFIX}{experiment.config}')).resolve()
+    cfg = Config.fromfile(config)
+    parameters, multiply_adds = complexity_of(config, experiment.size)
+    hours = table.gpus * table.hours * multiply_adds / table.multiply_adds
+    gpus = cfg.auto_scale_lr.base_batch_size // cfg.train_dataloader.batch_size
+    metric, *sizes = map(str, experiment.paper or ('', '', ''))
+    return (
+        f'[`{config.name}`](../configs/{experiment.config})',
+        *(metric, _result(experiment, cfg, work_dirs / config.stem)),
+        *(sizes[0], f'{parameters:.3f}', sizes[1], f'{multiply_adds:.3f}', f'{hours:.0f}'),
+        f'`tools/dist_train.sh configs/{experiment.config} {gpus}`',
+        experiment.note,
+    )
+
+
+def _result(experiment: Experiment, cfg: Config, work_dir: Path) -> str:
+    """Say what the run of a config has reached, or why nothing is known of it."""
+    if not work_dir.exists():
+        return 'not run' if experiment.ours is None else str(experiment.ours)
+    name = cfg.default_hooks.checkpoint.save_best
+    try:
+        _, validations = read_scalars(work_dir)
+    except InputError as error:
+        return f'unknown: {error}'
+    values = {step: row[name] for step, row in validations.items() if name in row}
+    if not values:
+        return f'unknown: the log of {work_dir} has no {name}'
+    best = max(values.values()) * (100 if name.startswith('coco/') else 1)
+    length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
+    done = max(values)
+    return f'{best:.1f}' + (f' (after {done} of {length})' if done < length else '')
