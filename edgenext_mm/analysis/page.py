@@ -227,7 +227,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except (OSError, OverflowError) as error:
-        reason = getattr(error, 'strerror', None) or error
+        reason = str(getattr(error, 'strerror', None) or error).partition(' (')[0]
         raise InputError(
             f'{host}:{port} is no address for the page ({reason}): choose --host and --port'
         ) from error
