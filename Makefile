@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	--max-worker-restart=0 $(ARGS)
 
-.PHONY: help demo demo-seg demo-cls demo-export test test-all test-fast test-upstream coverage fuzz \
+.PHONY: help demo demo-seg demo-cls demo-export demo-page test test-all test-fast test-upstream coverage fuzz \
 	soak lint
 .DEFAULT_GOAL := help
 
@@ -57,6 +57,9 @@ demo-export: .venv/.installed work_dirs/demo/last_checkpoint ## ONNX files of th
 	.venv/bin/python tools/benchmark.py $(DEMO) --exported $(EXPORT)/float32.onnx $(EXPORT)/int8.onnx \
 		--metrics $(EXPORT)/*.json
 
+demo-page: .venv-demo/.installed work_dirs/demo/last_checkpoint ## a page in the browser to try the demo's detector
+	.venv-demo/bin/python tools/demo.py $(DEMO) --checkpoint "$$(cat work_dirs/demo/last_checkpoint)"
+
 work_dirs/demo/last_checkpoint:
 	@echo 'error: there is no $@: run make demo first' >&2; exit 1
 
@@ -99,17 +102,30 @@ lint: .venv/.installed ## check style, import layers and types
 .venv-upstream/.installed: requirements-upstream.txt pyproject.toml
 	$(call install,.venv-upstream,requirements-upstream.txt)
 
-# Where LiteRT's converter is, for tools/export.py --format litert: on top of .venv.
-.PHONY: .venv-litert
+# On top of .venv, what does not fit into it: LiteRT's converter for tools/export.py --format litert,
+# and Gradio for tools/demo.py.
+.PHONY: .venv-litert .venv-demo
 .venv-litert: .venv-litert/.installed
+.venv-demo: .venv-demo/.installed
 
 .venv-litert/.installed: requirements-litert.txt .venv/.installed
-	$(PYTHON) -m venv .venv-litert
-	.venv/bin/python -c 'import site; print(*site.getsitepackages(), sep="\n")' \
-		> "$$(.venv-litert/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth"
+	$(call above,.venv-litert)
 	.venv-litert/bin/python -m pip install --no-deps -r requirements-litert.txt
 	.venv-litert/bin/python -c 'import litert_torch'
 	touch $@
+
+.venv-demo/.installed: requirements-demo.txt .venv/.installed
+	$(call above,.venv-demo)
+	.venv-demo/bin/python -m pip install -r requirements-demo.txt
+	.venv-demo/bin/python -c 'import gradio'
+	touch $@
+
+# addsitedir, and not its path alone, of which Python would not read the .pth of this editable package.
+define above
+$(PYTHON) -m venv $(1)
+.venv/bin/python -c 'import site; print("import site; site.addsitedir(%r)" % site.getsitepackages()[0])' \
+	> "$$($(1)/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth"
+endef
 
 # In order: what builds mmcv (the first block of the file), the rest, and this package. The flags
 # halve the build time of mmcv's operators, of which only NMS is in use here, at evaluation.

@@ -23,12 +23,21 @@ from .analysis.doctor import EXTRAS
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from mmengine.config import Config
     from mmengine.runner import Runner
+
+    from .analysis.drawing import Result
 
 #: How often an idle OpenMP thread of PyTorch looks for new work before it sleeps, where libgomp has
 #: 300000: see docs/performance.md, "In company".
 SPIN_COUNT = 10_000
+
+# Options of model_parser.
+_OF_FILES = ('runtime', 'threads', 'precision')
+_OF_CONFIGS = ('checkpoint', 'device', 'cfg_options')
 
 # The beginnings of warnings that a user can do nothing about.
 _NOISE = (
@@ -104,6 +113,70 @@ def parse_args(parser: argparse.ArgumentParser, trains: bool = False) -> argpars
         share_processors()
     prepare_process()
     return args
+
+
+def model_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser for an exported file or a config with its checkpoint.
+
+    Example:
+        >>> args = model_parser('Predict.').parse_args(['model.onnx', '--threads', '2'])
+        >>> args.model, args.threads, args.checkpoint
+        ('model.onnx', 2, None)
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('model', help='file of tools/export.py, or a config with --checkpoint')
+    parser.add_argument(
+        '--runtime',
+        choices=['onnxruntime', 'openvino', 'opencv', 'litert', 'ncnn'],
+        help="of an exported file (default: its suffix's)",
+    )
+    parser.add_argument('--threads', type=int, help="of an exported file's runtime")
+    parser.add_argument(
+        '--precision', help='of OpenVINO, such as f32 (default: bfloat16 where the CPU has it)'
+    )
+    parser.add_argument('--checkpoint', '--weights', help='of a config')
+    parser.add_argument('--device', help='of a config, such as cpu or cuda:0')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
+    )
+    return parser
+
+
+def parse_model_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line of :func:`model_parser`, as :func:`parse_args` does.
+
+    Raises:
+        InputError: if an option is not for this kind of model, or a config has no checkpoint.
+    """
+    args = parse_args(parser)
+    is_config = args.model.endswith('.py')
+    wrong = _OF_FILES if is_config else _OF_CONFIGS
+    for name in wrong:
+        if getattr(args, name):
+            kind = 'exported files' if is_config else 'configs'
+            raise InputError(f'--{name.replace("_", "-")} is for {kind}, and not for {args.model}')
+    if is_config and not args.checkpoint:
+        raise InputError(f'{args.model} needs its weights: --checkpoint FILE')
+    return args
+
+
+def load_model(args: argparse.Namespace) -> 'tuple[Callable[[np.ndarray], Result], str | int]':
+    """Load the model of :func:`parse_model_args`.
+
+    Returns:
+        What predicts an array, and the color type of images that it takes: see
+        :func:`~edgenext_mm.analysis.inference.load_predictor`.
+
+    Raises:
+        InputError: if a file is missing or broken, or does not fit.
+    """
+    from .analysis.inference import load_inferencer, load_predictor
+
+    if not args.model.endswith('.py'):
+        return load_predictor(args.model, **{name: getattr(args, name) for name in _OF_FILES})
+    args.config = args.model
+    cfg = load_config(args)
+    return load_inferencer(cfg, check_checkpoint(args.checkpoint, cfg), args.device)
 
 
 def share_processors() -> None:

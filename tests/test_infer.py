@@ -201,6 +201,12 @@ def test_inputs_and_models_that_are_none(run_tool, detector, tmp_path, capsys):
     assert 'onnxruntime computes in the precision of the file' in message
 
 
+def test_the_page_names_what_it_needs(run_tool, detector, monkeypatch):
+    monkeypatch.setattr('edgenext_mm.export.options.find_spec', lambda name: None)
+    with pytest.raises(SystemExit, match=r"gradio is not installed: pip install .*\[demo\]'"):
+        run_tool('demo.py', detector)
+
+
 def test_no_file_takes_the_place_of_another(run_tool, images, detector, tmp_path, capsys):
     before = (images / 'a.jpg').read_bytes()
     message, _ = fails(run_tool, capsys, detector, images, '--out-dir', images)

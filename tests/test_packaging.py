@@ -29,6 +29,7 @@ def test_extras_have_the_tested_pins():
     ]
     for library, extra in EXTRAS.items():
         assert extras[extra] == ['edgenext_mm[mmcv]', DISTRIBUTIONS[library][1]]
+    assert {*extras['demo']} < {*(ROOT / 'requirements-demo.txt').read_text().splitlines()}
     upstream = (ROOT / 'requirements-upstream.txt').read_text().splitlines()
     for own, continued in DISTRIBUTIONS.values():
         assert own in upstream and continued in PINS

@@ -17,7 +17,8 @@ def draw(image: np.ndarray, result: Result) -> Image.Image:
 
     Args:
         image: (height, width[, channels]); of bands the first three, or the first, are shown.
-        result: of a predictor; what has the score nan is annotated, and no number is written.
+        result: of a predictor; what has the score nan is annotated, and no number is written. Where
+            a mask is negative, nothing is painted.
     """
     shown = (
         image if image.ndim == 2 else image[:, :, 2::-1] if image.shape[2] >= 3 else image[:, :, 0]
@@ -28,7 +29,8 @@ def draw(image: np.ndarray, result: Result) -> Image.Image:
     colors = colors_of(result)
     if isinstance(result, Segmentation):
         painted = np.array(colors, np.uint8)[result.mask]
-        return Image.blend(picture, Image.fromarray(painted), 0.5)
+        blended = Image.blend(picture, Image.fromarray(painted), 0.5)
+        return Image.composite(blended, picture, Image.fromarray(result.mask >= 0))
     brush = ImageDraw.Draw(picture)
     size = max(min(picture.size) // 30, 10)
     if isinstance(result, Classification):

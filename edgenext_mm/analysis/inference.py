@@ -27,7 +27,7 @@ from .drawing import TOP, Result, colors_of, draw
 IMAGES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 #: Errors of libraries that say something about one image, and nothing about the next.
-_OF_ONE_IMAGE = (ValueError, RuntimeError, MemoryError, cv2.error)
+OF_ONE_IMAGE = (ValueError, RuntimeError, MemoryError, cv2.error)
 
 
 class Source(NamedTuple):
@@ -261,10 +261,7 @@ class Writer:
         stem = os.path.splitext(source.name)[0]
         name = source.name if source.is_image else f'{stem}_{number:06d}.jpg'
         if isinstance(result, Detections):
-            kept = result.scores >= self.score_thr
-            result = result._replace(
-                boxes=result.boxes[kept], scores=result.scores[kept], labels=result.labels[kept]
-            )
+            result = result.where(result.scores >= self.score_thr)
             self._found += self._objects(source, number, result)
         elif isinstance(result, Classification):
             for rank, (label, score) in enumerate(result.top(TOP), 1):
@@ -360,8 +357,8 @@ def infer(
             try:
                 for number, image in enumerate(frames(source, color_type)):
                     yield source, number, image
-            except _OF_ONE_IMAGE as error:
-                faults.append(_fault(source, error))
+            except OF_ONE_IMAGE as error:
+                faults.append(fault(source.path, error))
                 if source.is_image:
                     yield source, 0, None
 
@@ -371,8 +368,8 @@ def infer(
                 continue
             try:
                 result = predict(image)
-            except _OF_ONE_IMAGE as error:
-                faults.append(_fault(source, error))
+            except OF_ONE_IMAGE as error:
+                faults.append(fault(source.path, error))
                 continue
             writer.write(source, number, image, result)
             done += 1
@@ -385,6 +382,7 @@ def infer(
     return done, faults
 
 
-def _fault(source: Source, error: Exception) -> str:
+def fault(path: str | int, error: Exception) -> str:
+    """Return the line for an image that cannot be read or predicted, with its path."""
     text = str(error) if isinstance(error, InputError) else f'{type(error).__name__}: {error}'
-    return text if str(source.path) in text else f'{source.path}: {text}'
+    return text if str(path) in text else f'{path}: {text}'

@@ -23,6 +23,10 @@ class Detections(NamedTuple):
     labels: np.ndarray  # (K,)
     names: Sequence[str]
 
+    def where(self, kept: np.ndarray) -> 'Detections':
+        """Return the objects for which a mask (K,), such as ``found.scores > 0.5``, is true."""
+        return Detections(self.boxes[kept], self.scores[kept], self.labels[kept], self.names)
+
 
 class Segmentation(NamedTuple):
     """The class of each pixel of the image, with names and colors (RGB) of the classes."""
