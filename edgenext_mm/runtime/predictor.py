@@ -16,24 +16,42 @@ _FORMS.update(scores='classification', features='features')
 
 
 class Detections(NamedTuple):
-    """Objects, best first, and the names of all classes: ``names[labels[0]]`` is the first's."""
+    """Objects, best first, and the names of all classes: ``names[labels[0]]`` is the first's.
 
-    boxes: np.ndarray  # (K, 4), x1 y1 x2 y2 in pixels of the image
-    scores: np.ndarray  # (K,)
-    labels: np.ndarray  # (K,)
+    Attributes:
+        boxes: (K, 4), x1 y1 x2 y2 in pixels of the image.
+        scores: (K,).
+        labels: (K,).
+        names: of all classes.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
     names: Sequence[str]
 
 
 class Segmentation(NamedTuple):
-    """The class of each pixel of the image, with names and colors (RGB) of the classes."""
+    """The class of each pixel of the image.
 
-    mask: np.ndarray  # (height, width)
+    Attributes:
+        mask: (height, width).
+        names: of all classes.
+        palette: their colors, RGB.
+    """
+
+    mask: np.ndarray
     names: Sequence[str]
     palette: Sequence[Sequence[int]]
 
 
 class Classification(NamedTuple):
-    """The scores of all classes, (classes,), and their names."""
+    """How well each class fits the image.
+
+    Attributes:
+        scores: (classes,).
+        names: of all classes.
+    """
 
     scores: np.ndarray
     names: Sequence[str]
