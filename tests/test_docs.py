@@ -7,6 +7,7 @@ import runpy
 import shlex
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -184,6 +185,16 @@ def test_blocks_run(page, checkout, demo_data, monkeypatch):
             build(Config.fromfile(config))
         else:
             exec(compile(text, f'{page.name}, block {number}', 'exec'), {})
+
+
+def test_reference():
+    """The site has an entry for each name that a package exports."""
+    pytest.importorskip('mkdocs')  # which is not there beside OpenMMLab's own releases
+    hooks = runpy.run_path(str(ROOT / 'docs/site/hooks.py'))
+    for package in hooks['PACKAGES']:
+        entries = re.findall(r'^::: .*?(\w+)$', hooks['_reference'](package), re.M)
+        exported = getattr(import_module(f'edgenext_mm.{package}'), '__all__', entries)
+        assert sorted(entries) == sorted(exported) and entries
 
 
 def test_recipes():

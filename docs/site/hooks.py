@@ -21,21 +21,14 @@ AT_THE_TOP = {
     'CONTRIBUTING.md': 'contributing.md',
     'CHANGELOG.md': 'changelog.md',
 }
-PACKAGES = {
-    'models': 'Models',
-    'datasets': 'Datasets',
-    'engine': 'Engine',
-    'checkpoint': 'Checkpoints',
-    'deploy': 'Deploy',
-    'export': 'Export',
-    'runtime': 'Runtime',
-}
-# This package exports nothing, for tools/export.py to have its options before PyTorch is there.
+PACKAGES = ('models', 'datasets', 'engine', 'checkpoint', 'deploy', 'export', 'runtime')
+# edgenext_mm.export exports nothing, for tools/export.py to have its options before PyTorch.
 OF_EXPORT = ('api.export', 'options.Options', 'files.open_session')
 _LINK = re.compile(r'(?<=\]\()(?!\w+:|#)([^)#\s]+)')
 
 
 def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are not in docs/."""
     for source, page in AT_THE_TOP.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     for package in PACKAGES:
@@ -55,8 +48,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Turn links between files of the repository into links between pages."""
     folder = str(PurePosixPath(page.file.src_uri).parent)
-    if folder.startswith('files'):
+    if folder.startswith('files'):  # code, in which nothing is a link
         return markdown
     return _LINK.sub(lambda m: relpath(_page_of(_linked(page.file, m[0])), folder), markdown)
 
@@ -77,10 +71,12 @@ def _reference(package: str) -> str:
     whole = f'edgenext_mm.{package}'
     init = ast.parse((ROOT / 'edgenext_mm' / package / '__init__.py').read_text())
     names = sorted(_exported(whole, init), key=lambda name: name.rpartition('.')[2].lower())
+    how = ''
     if package == 'export':
         names = [f'{whole}.{name}' for name in OF_EXPORT]
-    words = [f'# {PACKAGES[package]}', f'`{whole}`', ast.get_docstring(init) or '']
-    return '\n\n'.join([*words, *(f'::: {name}' for name in names)])
+        how = '\n    options: {show_root_full_path: true}'
+    entries = (f'::: {name}{how}' for name in names)
+    return '\n\n'.join([f'# {whole}', ast.get_docstring(init) or '', *entries])
 
 
 def _exported(package: str, init: ast.Module) -> Iterator[str]:
