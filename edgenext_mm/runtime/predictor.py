@@ -16,29 +16,16 @@ _FORMS.update(scores='classification', features='features')
 
 
 class Detections(NamedTuple):
-    """Objects, best first, and the names of all classes: ``names[labels[0]]`` is the first's.
-
-    Attributes:
-        boxes: (K, 4), x1 y1 x2 y2 in pixels of the image.
-        scores: (K,).
-        labels: (K,).
-        names: of all classes.
-    """
+    """Objects, best first: boxes (K, 4), x1 y1 x2 y2 in pixels, scores and labels (K,), names."""
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
-    names: Sequence[str]
+    names: Sequence[str]  # of all classes: names[labels[0]] is the first's
 
 
 class Segmentation(NamedTuple):
-    """The class of each pixel of the image.
-
-    Attributes:
-        mask: (height, width).
-        names: of all classes.
-        palette: their colors, RGB.
-    """
+    """The class of each pixel (height, width), with names and colors (RGB) of the classes."""
 
     mask: np.ndarray
     names: Sequence[str]
@@ -46,12 +33,7 @@ class Segmentation(NamedTuple):
 
 
 class Classification(NamedTuple):
-    """How well each class fits the image.
-
-    Attributes:
-        scores: (classes,).
-        names: of all classes.
-    """
+    """The scores of all classes, (classes,), and their names."""
 
     scores: np.ndarray
     names: Sequence[str]
