@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, ROOT, run_here
+from conftest import ROOT, run_here
 from exported import constant_boxes
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from edgenext_mm.__main__ import commands as edgenext_mm_commands
+from edgenext_mm.configs import config_path
 
 PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
 DEMOS = {
@@ -140,9 +141,9 @@ def checkout(tmp_path_factory, demo_data):
         cfg = Config.fromfile(ROOT / config)
         end = f'iter_{cfg.max_iters}' if 'max_iters' in cfg else f'epoch_{cfg.max_epochs}'
         save_weights(cfg, folder / f'work_dirs/{name}/{end}.pth')
-    save_weights(
-        Config.fromfile(CONFIGS / 'ssdlite_edgenext_small_coco.py'), folder / 'epoch_200.pth'
-    )
+    # This import, which the pages name, lets mmengine know the names of the package's configs too.
+    config = config_path('edgenext_mm::detection/ssdlite_edgenext_small_coco.py')
+    save_weights(Config.fromfile(config), folder / 'epoch_200.pth')
     constant_boxes(folder / 'detector.onnx', [[1, 2, 30, 40]], [[0.9, 0.1]])
     for name in ('photo.jpg', 'street.jpg'):
         (folder / name).symlink_to(demo_data / 'val2017/000001000001.jpg')
