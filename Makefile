@@ -12,8 +12,8 @@ WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	--max-worker-restart=0 $(ARGS)
 
-.PHONY: help demo demo-seg demo-cls demo-export demo-page test test-all test-fast test-upstream coverage fuzz \
-	soak lint
+.PHONY: help demo demo-seg demo-cls demo-export demo-page test test-all test-fast test-upstream \
+	coverage fuzz soak lint docs
 .DEFAULT_GOAL := help
 
 help: ## show what there is to make
@@ -95,6 +95,11 @@ lint: .venv/.installed ## check style, import layers and types
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+# Material's advertisement of its successor is no fault of the docs.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/.installed ## build the site of docs/, README.md and the docstrings: build/site/index.html
+	.venv/bin/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
 .venv/.installed: requirements.txt requirements-export.txt pyproject.toml
 	$(call install,.venv,requirements.txt)

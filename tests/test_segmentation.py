@@ -1,14 +1,13 @@
 """Segmentation from end to end: the repository's tools and mmseg's APIs on drawn scenes."""
 
 import json
-import re
 import shutil
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SEG_CONFIGS, options, run_here
+from conftest import SEG_CONFIGS, options, run_here
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
@@ -19,7 +18,6 @@ from scipy.io import savemat
 from edgenext_mm.analysis.logs import read_scalars
 
 DEMO = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
-README = ROOT / 'README.md'
 ITERATIONS = 150
 
 
@@ -134,21 +132,6 @@ def test_inference_model(checkpoint, images):
     array = cv2.imread(str(images[0]))
     for result in inference_model(model, [array, array]):
         assert (result.pred_sem_seg.data[0].numpy() == results[0]).mean() > 0.99
-
-
-@pytest.mark.slow
-def test_readme_segments_an_image(checkpoint, demo_data, monkeypatch, tmp_path):
-    lines = re.search(r'```python\n(from mmseg.apis.*?)```', README.read_text(), re.S)[1]
-    assert len(lines.split('\n\n')[1].splitlines()) <= 4
-    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    (tmp_path / 'data').mkdir()
-    (tmp_path / 'data/demo').symlink_to(demo_data)
-    (tmp_path / 'work_dirs/demo_seg').mkdir(parents=True)
-    name = f'work_dirs/demo_seg/iter_{Config.fromfile(DEMO).max_iters}.pth'
-    (tmp_path / name).symlink_to(checkpoint)
-    monkeypatch.chdir(tmp_path)
-    exec(lines, {})
-    assert list((tmp_path / 'work_dirs/demo_seg/inference/vis').iterdir())
 
 
 @pytest.mark.slow

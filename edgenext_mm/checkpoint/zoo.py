@@ -35,7 +35,6 @@ class Release:
         return f'{_RELEASES}/{self.file}'
 
 
-#: By short name: ``edgenext://small_usi`` stands for the URL of ``RELEASES['small_usi']``.
 RELEASES: dict[str, Release] = {
     'xx_small': Release('xx_small', 'v1.0/edgenext_xx_small.pth', 71.23, 'xx_small'),
     'x_small': Release('x_small', 'v1.0/edgenext_x_small.pth', 74.96, 'x_small'),
@@ -52,7 +51,7 @@ RELEASES: dict[str, Release] = {
     ),
     'small_bn_hs': Release('small_bn_hs', 'v1.0/edgenext_small_bn_hs.pth', 78.39, 'small_bn_hs'),
 }
-
+"""By short name: ``edgenext://small_usi`` stands for the URL of ``RELEASES['small_usi']``."""
 
 #: DeepLabv3 of CVNets, which the authors attached to issue 5 of the reference repository.
 DEEPLABV3 = 'https://github.com/mmaaz60/EdgeNeXt/files/9046051/EdgeNeXt_DeepLabV3.zip'

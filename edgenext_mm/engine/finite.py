@@ -20,13 +20,13 @@ from .sharding import whole
 #: What of a run a checkpoint holds.
 _STATE = ('in_a_row', 'left_out', 'steps', 'has_gradient', 'has_rate', 'batches')
 
-try:
-    from torch.nn.utils import get_total_norm
-except ImportError:  # before PyTorch 2.6
 
-    def get_total_norm(tensors: list[Tensor]) -> Tensor:  # type: ignore[misc]
-        """Return the norm of all tensors together."""
-        return torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]).norm()
+def _total_norm(tensors: list[Tensor]) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]).norm()
+
+
+# PyTorch has its own from 2.6 on.
+get_total_norm = getattr(torch.nn.utils, 'get_total_norm', _total_norm)
 
 
 @HOOKS.register_module()

@@ -26,8 +26,6 @@ _X_SMALL = dict(depths=(3, 3, 9, 3), dims=(32, 64, 100, 192), num_heads=4)
 _SMALL = dict(depths=(3, 3, 9, 3), dims=(48, 96, 160, 304), num_heads=8)
 _BASE = dict(depths=(3, 3, 9, 3), dims=(80, 160, 288, 584), num_heads=8)
 
-#: The published networks: paper, table 1; the reference repository for the ``_bn_hs`` ones; timm
-#: for ``small_rw``.
 ARCHS: dict[str, dict[str, Any]] = {
     'xx_small': _XX_SMALL,
     'x_small': _X_SMALL,
@@ -38,6 +36,9 @@ ARCHS: dict[str, dict[str, Any]] = {
     'small_bn_hs': dict(_SMALL, bn_hs=True),
     'small_rw': dict(_SMALL, dims=(48, 96, 192, 384), overlap=True),
 }
+"""The published networks: those of the paper (table 1), ``_bn_hs`` ones of the reference
+repository, and ``small_rw`` of timm.
+"""
 
 NUM_STAGES = 4
 MIN_SIZE = 32

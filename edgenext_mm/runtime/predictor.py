@@ -16,12 +16,12 @@ _FORMS.update(scores='classification', features='features')
 
 
 class Detections(NamedTuple):
-    """Objects, best first, and the names of all classes: ``names[labels[0]]`` is the first's."""
+    """Objects, best first: boxes (K, 4), x1 y1 x2 y2 in pixels, scores and labels (K,), names."""
 
-    boxes: np.ndarray  # (K, 4), x1 y1 x2 y2 in pixels of the image
-    scores: np.ndarray  # (K,)
-    labels: np.ndarray  # (K,)
-    names: Sequence[str]
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    names: Sequence[str]  # of all classes: names[labels[0]] is the first's
 
     def where(self, kept: np.ndarray) -> 'Detections':
         """Return the objects for which a mask (K,), such as ``found.scores > 0.5``, is true."""
@@ -29,9 +29,9 @@ class Detections(NamedTuple):
 
 
 class Segmentation(NamedTuple):
-    """The class of each pixel of the image, with names and colors (RGB) of the classes."""
+    """The class of each pixel (height, width), with names and colors (RGB) of the classes."""
 
-    mask: np.ndarray  # (height, width)
+    mask: np.ndarray
     names: Sequence[str]
     palette: Sequence[Sequence[int]]
 
