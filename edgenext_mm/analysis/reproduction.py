@@ -14,7 +14,7 @@ from .logs import read_scalars
 
 _HEAD = """# Reproduction
 
-`python tools/reproduce.py TABLE` prints a table of [the paper](https://arxiv.org/abs/2206.10589),
+`python tools/reproduce.py 3` prints table 3 of [the paper](https://arxiv.org/abs/2206.10589),
 and `python tools/reproduce.py all --out docs/reproduction.md` writes this page. "Here" is the best
 validation in the log of `work_dirs/<name of the config>`; `--work-dirs` names another folder.
 Parameters (M) and multiply-adds (G) are those that
