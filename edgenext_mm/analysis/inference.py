@@ -127,54 +127,43 @@ def load_inferencer(
         checkpoint: its weights.
         device: such as 'cpu' or 'cuda:0'. Defaults to a GPU if there is one.
     """
-    color_type, inferencer = color_type_of(cfg), open_inferencer(cfg, checkpoint, device)
-    scope = cfg.default_scope
+    scope = str(cfg.get('default_scope'))
+    color_type = color_type_of(cfg)
     if scope == 'mmdet':
+        from mmdet.apis import DetInferencer
+
+        detector = DetInferencer(cfg, checkpoint, device=device, show_progress=False)
 
         def detect(image: np.ndarray) -> Detections:
-            found = inferencer(image, return_datasamples=True, no_save_vis=True)
+            found = detector(image, return_datasamples=True, no_save_vis=True)
             objects = found['predictions'][0].pred_instances.cpu().numpy()
-            names = inferencer.model.dataset_meta['classes']
+            names = detector.model.dataset_meta['classes']
             return Detections(objects.bboxes, objects.scores, objects.labels, names)
 
         return detect, color_type
     if scope == 'mmseg':
+        from mmseg.apis import MMSegInferencer
+
+        segmentor = MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
 
         def segment(image: np.ndarray) -> Segmentation:
-            mask = inferencer(image, return_datasamples=True).pred_sem_seg.data[0].cpu().numpy()
-            meta = inferencer.model.dataset_meta
+            mask = segmentor(image, return_datasamples=True).pred_sem_seg.data[0].cpu().numpy()
+            meta = segmentor.model.dataset_meta
             return Segmentation(mask, meta['classes'], meta['palette'])
 
         return segment, color_type
-    names = inferencer.classes or _class_names(cfg)
-
-    def classify(image: np.ndarray) -> Classification:
-        (found,) = inferencer(image, return_datasamples=True)
-        scores = found.pred_score.cpu().numpy()
-        return Classification(scores, names or [str(label) for label in range(len(scores))])
-
-    return classify, color_type
-
-
-def open_inferencer(cfg: Config, checkpoint: str, device: str | None = None) -> Any:
-    """Return the inferencer of a config's library; see :func:`load_inferencer`.
-
-    Raises:
-        InputError: if the config is for a library that has none.
-    """
-    scope = str(cfg.get('default_scope'))
-    if scope == 'mmdet':
-        from mmdet.apis import DetInferencer
-
-        return DetInferencer(cfg, checkpoint, device=device, show_progress=False)
-    if scope == 'mmseg':
-        from mmseg.apis import MMSegInferencer
-
-        return MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
     if scope == 'mmpretrain':
         from mmpretrain import ImageClassificationInferencer
 
-        return ImageClassificationInferencer(cfg, checkpoint, device=device)
+        classifier = ImageClassificationInferencer(cfg, checkpoint, device=device)
+        names = classifier.classes or _class_names(cfg)
+
+        def classify(image: np.ndarray) -> Classification:
+            (found,) = classifier(image, return_datasamples=True)
+            scores = found.pred_score.cpu().numpy()
+            return Classification(scores, names or [str(label) for label in range(len(scores))])
+
+        return classify, color_type
     raise InputError(f'default_scope of the config is {scope}: no library with an inferencer')
 
 

@@ -125,21 +125,12 @@ class CrossCovarianceAttention(nn.Module):
             # under the numbers of float16.
             with torch.autocast(x.device.type, enabled=False):
                 return self.forward(x.float())
-        attn, v = self.attend(self.qkv(x))
-        out = v @ attn.transpose(-2, -1)
-        return self.proj(out.transpose(1, 2).reshape(x.shape))
-
-    def attend(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return attention and values of tokens (N, H, W, 3 * dim) that ``qkv`` has mapped.
-
-        Returns:
-            How much channels attend to each other, (N, heads, dim / heads, dim / heads), each row
-            with the sum 1; and the values, (N, heads, H * W, dim / heads).
-        """
-        qkv = qkv.flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
+        qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
         q, k, v = qkv.transpose(1, 3).unbind(dim=2)  # (N, heads, H * W, dim / heads) each
         attn = _normalized(q).transpose(-2, -1) @ _normalized(k)
-        return (attn * self.temperature).softmax(dim=-1), v
+        attn = (attn * self.temperature).softmax(dim=-1)
+        out = v @ attn.transpose(-2, -1)
+        return self.proj(out.transpose(1, 2).reshape(x.shape))
 
 
 @torch.fx.wrap  # which cannot trace a choice by type

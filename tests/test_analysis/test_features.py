@@ -3,56 +3,84 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
-from small_networks import ARCH, TASKS, network
+from small_networks import ARCH, TASKS, config_of, network, noise
 
-from edgenext_mm.analysis.features import record
+from edgenext_mm.analysis.features import draw_features, stage_maps
+from edgenext_mm.errors import InputError
+from edgenext_mm.models import EdgeNeXt
 
 
-@pytest.fixture(scope='module')
-def detector():
+def distances(x):
+    """From the mean over the image of a map (channels, h, w)."""
+    return (x - x.mean(dim=(1, 2), keepdim=True)).square().sum(dim=0).sqrt()
+
+
+@pytest.mark.parametrize('bn_hs', [False, True])
+def test_maps_of_the_first_image(bn_hs):
     torch.manual_seed(0)
-    return network('detection').eval()
-
-
-def test_maps_of_the_first_image(detector):
-    backbone, images = detector.backbone, torch.randn(2, 3, 64, 96)
-    hooks = [len(module._forward_hooks) for module in backbone.modules()]
-    maps = record(detector, lambda: backbone(images))
-    torch.testing.assert_close(maps['image'], images[0])
+    backbone = EdgeNeXt(dict(ARCH, bn_hs=bn_hs), layer_scale_init_value=0.1).eval()
+    images, seen = torch.randn(2, 3, 64, 96), []
+    xca = backbone.stages[2][-1].xca
+    handle = xca.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     outs = backbone(images)
-    for number, out in zip((2, 3, 4), outs, strict=True):
-        torch.testing.assert_close(maps[f'stage {number}'], out[0].abs().mean(dim=0))
-        dim, size = ARCH['dims'][number - 1], out.shape[2:]
-        attention = maps[f'attention {number}']
-        assert attention.shape == (dim, dim)
-        torch.testing.assert_close(attention.sum(dim=1), torch.ones(dim))
-        assert not attention[: dim // 2, dim // 2 :].any()  # between heads
-        assert maps[f'heads {number}'].shape == (2, *size)
-    assert 'attention 1' not in maps
-    assert [len(module._forward_hooks) for module in backbone.modules()] == hooks
-
-
-def test_strength_is_of_what_the_projection_gets(detector):
-    xca, got = detector.backbone.stages[1][-1].xca, []
-    handle = xca.proj.register_forward_pre_hook(lambda _, inputs: got.append(inputs[0]))
-    maps = record(detector, lambda: detector.backbone(torch.randn(1, 3, 64, 64)))
     handle.remove()
-    strength = got[0][0].unflatten(2, (2, -1)).norm(dim=-1).permute(2, 0, 1)
-    torch.testing.assert_close(maps['heads 2'], strength)
+    maps = stage_maps(backbone, images)
+    for out, (stage, heads) in zip(outs, maps, strict=True):
+        torch.testing.assert_close(stage, distances(out[0]))
+        assert heads.shape == (0 if out is outs[0] else 2, *out.shape[2:])
+    # The third stage has 24 channels in 2 heads, and a map of 4x6 places.
+    q, k, v = xca.qkv(seen[0][0]).reshape(24, 3, 2, 12).permute(1, 2, 3, 0)
+    attention = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * xca.temperature
+    mixed = attention.softmax(dim=-1) @ v
+    for head, heat in zip(mixed, maps[2].heads, strict=True):
+        torch.testing.assert_close(heat, distances(head.unflatten(1, (4, 6))))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in backbone.modules())
+    backbone.switch_to_deploy()
+    torch.testing.assert_close(stage_maps(backbone, images), maps, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.fixture
+def image(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'image.png')
+    return str(tmp_path / 'image.png')
+
+
 @pytest.mark.parametrize('task', TASKS)
-def test_picture(run_tool, demo_data, tmp_path, task):
-    config, settings = TASKS[task]
+def test_picture(image, tmp_path, task):
+    cfg = config_of(task)
+    if task == 'detection':  # an image that is padded
+        cfg.model.data_preprocessor.pad_size_divisor = 96
+    torch.save(noise(task), tmp_path / 'weights.pth')
+    figure = draw_features(cfg, str(tmp_path / 'weights.pth'), image)
+    drawn = [axes for axes in figure.axes if axes.images]
+    titles = [axes.get_title() for axes in drawn]
+    heads = ['head 1', 'head 2']
+    assert titles == ['stage 1', 'stage 2', *heads, 'stage 3', *heads, 'stage 4', *heads]
+    for axes in drawn:
+        shown, heat = (picture.get_array() for picture in axes.images)
+        assert shown.shape == heat.shape and np.ptp(shown) > 50 and np.ptp(heat) > 0
+    if task == 'detection':
+        assert shown.shape == (256, 256)
+
+
+def test_other_backbones(image, tmp_path):
+    cfg = config_of('classification')
+    cfg.model.backbone = dict(type='LeNet5')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'weights.pth')
+    with pytest.raises(InputError, match=r'LeNet5 as backbone.*edgenext_mm\.EdgeNeXt: take'):
+        draw_features(cfg, str(tmp_path / 'weights.pth'), image)
+
+
+def test_tool(run_tool, image, tmp_path):
+    config, settings = TASKS['classification']
     model = dict(settings, backbone=dict(arch=dict(_delete_=True, **ARCH)))
-    (tmp_path / 'config.py').write_text(f'_base_ = {str(config)!r}\nmodel = {model!r}\n')
-    torch.save(dict(state_dict=network(task).state_dict(), meta={}), tmp_path / 'a.pth')
-    image = min((demo_data / 'val2017').iterdir())
-    run_tool(
-        *('analysis/visualize_features.py', 'config.py', 'a.pth', image),
-        *('--device', 'cpu', '--out', 'a.png'),
-    )
-    drawn = np.array(Image.open(tmp_path / 'a.png'))
-    assert drawn.shape[:2] == (960, 960) and drawn.std() > 20
+    (tmp_path / 'small.py').write_text(f'_base_ = {str(config)!r}\nmodel = {model!r}\n')
+    torch.save(network('classification').state_dict(), tmp_path / 'weights.pth')
+    run_tool('analysis/visualize_features.py', 'small.py', 'weights.pth', image)
+    with Image.open(tmp_path / 'work_dirs/small/features.png') as picture:
+        assert picture.size == (600, 880)

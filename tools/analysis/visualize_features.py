@@ -1,4 +1,4 @@
-"""Draw the maps of the backbone's stages, and its channel attention, over an image."""
+"""Draw heat maps of the backbone's stages, and of their attention heads, over an image."""
 
 from pathlib import Path
 
@@ -10,19 +10,14 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('checkpoint', help='weights of the whole model')
     parser.add_argument('image', help='file')
-    parser.add_argument('--device', help='such as cpu or cuda:0 (default: a GPU if there is one)')
     parser.add_argument('--out', help='picture to write (default: work_dirs/CONFIG/features.png)')
     args = parse_args(parser)
 
     from edgenext_mm.analysis.features import draw_features
-    from edgenext_mm.analysis.inference import color_type_of, open_inferencer
     from edgenext_mm.analysis.summary import render, write
-    from edgenext_mm.images import read_image
 
     cfg = load_config(args)
-    image = read_image(args.image, color_type_of(cfg))
-    inferencer = open_inferencer(cfg, check_checkpoint(args.checkpoint, cfg), args.device)
-    figure = draw_features(inferencer.model, lambda: inferencer(image, return_datasamples=True))
+    figure = draw_features(cfg, check_checkpoint(args.checkpoint, cfg), args.image)
     out = args.out or Path('work_dirs', Path(args.config).stem, 'features.png')
     write(out, render(figure, out))
     print(f'wrote {out}')
