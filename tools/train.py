@@ -33,6 +33,12 @@ def make_parser() -> argparse.ArgumentParser:
         help='use operators that give the same numbers each time, slower ones too; those that '
         'have no such form are named',
     )
+    parser.add_argument(
+        '--tensorboard',
+        action='store_true',
+        help='log to TensorBoard as well: tensorboard --logdir WORK_DIR shows losses, learning '
+        'rate and metrics',
+    )
     return parser
 
 
@@ -61,6 +67,10 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else check_file(args.resume)
+    if args.tensorboard:
+        backends = cfg.visualizer.vis_backends
+        if all(backend.type != 'TensorboardVisBackend' for backend in backends):
+            backends.append(dict(type='TensorboardVisBackend'))
     RUNNERS.build(cfg).train()
 
 

@@ -16,16 +16,11 @@ def draw(image: np.ndarray, result: Result) -> Image.Image:
     """Draw a result onto its image.
 
     Args:
-        image: (height, width[, channels]); of bands the first three, or the first, are shown.
+        image: see :func:`as_picture`.
         result: of a predictor; what has the score nan is annotated, and no number is written. Where
             a mask is negative, nothing is painted.
     """
-    shown = (
-        image if image.ndim == 2 else image[:, :, 2::-1] if image.shape[2] >= 3 else image[:, :, 0]
-    )
-    if shown.dtype != np.uint8:
-        shown = (255 * (shown / max(float(shown.max()), 1))).clip(0, 255).astype(np.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(shown)).convert('RGB')
+    picture = as_picture(image)
     colors = colors_of(result)
     if isinstance(result, Segmentation):
         painted = np.array(colors, np.uint8)[result.mask]
@@ -46,6 +41,25 @@ def draw(image: np.ndarray, result: Result) -> Image.Image:
         place = (box[0], max(box[1] - 1.25 * size, 0))
         draw_text(brush, place, _text(result.names[label], score), size, colors[label])
     return picture
+
+
+def as_picture(image: np.ndarray) -> Image.Image:
+    """Return an image in the colors in which it is shown.
+
+    Args:
+        image: (height, width[, channels]), in BGR; of bands the first three, or the first, are
+            shown. If it is not of uint8, its largest value becomes white.
+
+    Example:
+        >>> as_picture(np.array([[[255, 0, 0]]], np.uint8)).getpixel((0, 0))
+        (0, 0, 255)
+    """
+    shown = (
+        image if image.ndim == 2 else image[:, :, 2::-1] if image.shape[2] >= 3 else image[:, :, 0]
+    )
+    if shown.dtype != np.uint8:
+        shown = (255 * (shown / max(float(shown.max()), 1))).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(shown)).convert('RGB')
 
 
 def _text(name: str, score: float) -> str:

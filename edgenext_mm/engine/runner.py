@@ -19,6 +19,7 @@ from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
+from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
 from ..errors import InputError
@@ -213,6 +214,24 @@ class Runner(MMEngineRunner):
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """Register a hook as mmengine does, for checkpoints one that can be resumed from."""
         super().register_hook(_resumable(hook, HOOKS) if isinstance(hook, dict) else hook, priority)
+
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        """Build a visualizer as mmengine does, and start what it logs to.
+
+        Raises:
+            InputError: if TensorBoard, W&B, MLflow or the like cannot start: if its package is not
+                installed, or a server does not answer.
+        """
+        visualizer = super().build_visualizer(visualizer)
+        if is_main_process():  # which alone logs
+            for name, backend in visualizer._vis_backends.items():
+                try:
+                    _ = backend.experiment  # starts with its first use
+                except OSError:  # of the disk
+                    raise
+                except Exception as error:
+                    raise InputError(f'{name} of the visualizer cannot start: {error}') from error
+        return visualizer
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build a logger as mmengine does, which raises an error when its file cannot be written.
