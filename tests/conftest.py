@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from _pytest.doctest import DoctestModule
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
@@ -76,6 +77,16 @@ def run_here(patch, name, *args, cwd, data_root):
 def options(settings):
     """Return the command line's options for settings of a config."""
     return '--cfg-options', *(f'{key}={value}' for key, value in settings.items())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for no examples in tests: a file that cannot be imported would be left out in silence.
+
+    The search for them may skip what it cannot import, as it must in the package, and pytest then
+    takes the half-imported module for a file without tests.
+    """
+    return [one for one in (yield) if not isinstance(one, DoctestModule)]
 
 
 def pytest_collection_modifyitems(items):
