@@ -12,8 +12,8 @@ WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	--max-worker-restart=0 $(ARGS)
 
-.PHONY: help demo demo-seg demo-cls demo-export demo-page test test-all test-fast test-upstream \
-	coverage fuzz soak lint docs
+.PHONY: help demo demo-seg demo-cls demo-export demo-page test test-all test-fast test-page \
+	test-upstream coverage fuzz soak lint docs
 .DEFAULT_GOAL := help
 
 help: ## show what there is to make
@@ -64,7 +64,7 @@ work_dirs/demo/last_checkpoint:
 	@echo 'error: there is no $@: run make demo first' >&2; exit 1
 
 # Workers that share the cores have one OpenMP thread each, unless the environment says otherwise.
-test test-all test-fast test-upstream coverage fuzz soak: export OMP_NUM_THREADS ?= 1
+test test-all test-fast test-page test-upstream coverage fuzz soak: export OMP_NUM_THREADS ?= 1
 
 test: .venv/.installed ## run the tests
 	.venv/bin/python $(PYTEST)
@@ -74,6 +74,9 @@ test-all: .venv/.installed ## and those that take minutes, such as runs killed a
 
 test-fast: .venv/.installed ## without the tests that take seconds, for the daily loop
 	.venv/bin/python $(PYTEST) -m 'not slow and not soak'
+
+test-page: .venv-demo/.installed ## the tests of the page to try models, in Chromium if there is one
+	.venv-demo/bin/python -m pytest $(ARGS) tests/test_analysis/test_page.py edgenext_mm/analysis/page.py
 
 test-upstream: .venv-upstream/.installed ## run the tests with OpenMMLab's own releases
 	.venv-upstream/bin/python $(PYTEST)

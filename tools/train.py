@@ -68,6 +68,9 @@ def main() -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else check_file(args.resume)
     if args.tensorboard:
+        if not cfg.get('visualizer'):
+            cfg.visualizer = dict(type='Visualizer')
+        cfg.visualizer.setdefault('vis_backends', [dict(type='LocalVisBackend')])
         backends = cfg.visualizer.vis_backends
         if all(backend.type != 'TensorboardVisBackend' for backend in backends):
             backends.append(dict(type='TensorboardVisBackend'))

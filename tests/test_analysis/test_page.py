@@ -22,7 +22,7 @@ from edgenext_mm.errors import InputError
 from edgenext_mm.images import read_image
 from edgenext_mm.runtime import Classification
 
-gradio_client = pytest.importorskip('gradio_client', reason='make .venv-demo')
+gradio_client = pytest.importorskip('gradio_client', reason='make test-page')
 from edgenext_mm.analysis import page  # noqa: E402
 
 BOXES, SCORES = [[0, 0, 16, 16], [8, 8, 32, 32], [0, 0, 9, 9]], [[0.9, 0], [0, 0.5], [0.2, 0]]
@@ -152,7 +152,7 @@ def browser():
     found = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('google-chrome')
     if not found:
         pytest.skip('no Chromium: set CHROMIUM, or apt-get install chromium')
-    sync_api = pytest.importorskip('playwright.sync_api', reason='make .venv-demo')
+    sync_api = pytest.importorskip('playwright.sync_api', reason='make test-page')
     with sync_api.sync_playwright() as playwright:
         camera = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
         browser = playwright.chromium.launch(executable_path=found, args=['--no-sandbox', *camera])
@@ -213,6 +213,7 @@ def test_a_camera_and_a_broken_file(browser, detector, folder):
     assert not tab.get_by_text('Traceback').count()
     tab.get_by_label('Capture from camera').click()
     tab.get_by_text('Click to Access Webcam').click()
+    tab.wait_for_function('document.querySelector("video")?.videoWidth > 0')  # has a picture
     tab.get_by_label('capture photo').click()
     tab.get_by_role('cell', name='class 1').wait_for()
     tab.close()

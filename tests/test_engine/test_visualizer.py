@@ -63,6 +63,13 @@ def test_once(configured):
     assert cfg.visualizer.vis_backends == backends
 
 
+def test_config_that_logs_to_nothing(configured):
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    assert configured('detection', '--cfg-options', 'visualizer=None').visualizer == dict(
+        type='Visualizer', vis_backends=backends
+    )
+
+
 def test_package_that_is_missing(configured, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
     with pytest.raises(InputError, match=r'TensorboardVisBackend .* cannot start: .*pip install'):
