@@ -1,5 +1,6 @@
 """What runs log to beside the files of the work directory."""
 
+import re
 import sys
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -78,10 +79,10 @@ def test_package_that_is_missing(configured, monkeypatch, tmp_path):
 
 
 def of_docs(backend):
-    """The line of a config that docs/analysis.md has for a service."""
-    lines = (ROOT / 'docs' / 'analysis.md').read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith('visualizer') and backend in line)
-    return Config.fromstring(line, '.py').visualizer
+    """The setting of a config that docs/analysis.md has for a service."""
+    page = (ROOT / 'docs' / 'analysis.md').read_text()
+    (block,) = (x for x in re.findall(r'```python\n(.*?)```', page, re.S) if backend in x)
+    return Config.fromstring(block, '.py').visualizer
 
 
 @pytest.mark.parametrize('package', ['wandb', 'mlflow'])
