@@ -174,7 +174,7 @@ def test_checks_data(run_tool, data, tmp_path, capsys):
     lines = (tmp_path / 'imagenet/meta/val.txt').read_text().splitlines(keepends=True)
     boats = sum(line.startswith('boat') for line in lines)
     assert f'| boat | {boats} |' in check()
-    for line in ('boat/1.jpg', 'boat/1.jpg x', 'boat/1.jpg 6', ''):
+    for line in ('boat/1.jpg', 'boat/1.jpg x', 'boat/1.jpg 6'):
         with pytest.raises(
             SystemExit, match=rf"val.txt has the line '{line}' \(2\), which is not a"
         ):
