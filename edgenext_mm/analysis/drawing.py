@@ -12,6 +12,17 @@ Result = Detections | Segmentation | Classification
 TOP = 5  # classes of an image in a table and a picture
 
 
+def only(found: Detections, kept: np.ndarray) -> Detections:
+    """Return the objects for which a mask (K,) is true.
+
+    Example:
+        >>> found = Detections(np.eye(2, 4), np.array([0.9, 0.2]), np.array([0, 0]), ['kite'])
+        >>> only(found, found.scores > 0.5).scores
+        array([0.9])
+    """
+    return Detections(found.boxes[kept], found.scores[kept], found.labels[kept], found.names)
+
+
 def draw(image: np.ndarray, result: Result) -> Image.Image:
     """Draw a result onto its image.
 

@@ -22,7 +22,7 @@ from ..fileio import AtomicLocalBackend
 from ..images import read_image
 from ..parallel import track
 from ..runtime import Classification, Detections, Predictor, Segmentation
-from .drawing import TOP, Result, colors_of, draw
+from .drawing import TOP, Result, colors_of, draw, only
 
 IMAGES = ('.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
@@ -261,7 +261,7 @@ class Writer:
         stem = os.path.splitext(source.name)[0]
         name = source.name if source.is_image else f'{stem}_{number:06d}.jpg'
         if isinstance(result, Detections):
-            result = result.where(result.scores >= self.score_thr)
+            result = only(result, result.scores >= self.score_thr)
             self._found += self._objects(source, number, result)
         elif isinstance(result, Classification):
             for rank, (label, score) in enumerate(result.top(TOP), 1):

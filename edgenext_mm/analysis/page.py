@@ -18,7 +18,7 @@ from PIL import Image
 from ..errors import InputError
 from ..images import decode_image
 from ..runtime import Classification, Detections, Segmentation
-from .drawing import TOP, Result, colors_of, draw
+from .drawing import TOP, Result, colors_of, draw, only
 from .inference import OF_ONE_IMAGE, fault, find_sources
 
 #: Images of a folder that are offered as examples.
@@ -147,8 +147,8 @@ def chosen(result: Result, score_thr: float, labels: Sequence[int]) -> Result:
         array([[-1,  1]])
     """
     if isinstance(result, Detections):
-        result = result.where(result.scores >= score_thr)
-        return result.where(np.isin(result.labels, labels)) if labels else result
+        result = only(result, result.scores >= score_thr)
+        return only(result, np.isin(result.labels, labels)) if labels else result
     if isinstance(result, Segmentation) and labels:
         return result._replace(mask=np.where(np.isin(result.mask, labels), result.mask, -1))
     return result

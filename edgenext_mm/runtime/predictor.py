@@ -23,10 +23,6 @@ class Detections(NamedTuple):
     labels: np.ndarray
     names: Sequence[str]  # of all classes: names[labels[0]] is the first's
 
-    def where(self, kept: np.ndarray) -> 'Detections':
-        """Return the objects for which a mask (K,), such as ``found.scores > 0.5``, is true."""
-        return Detections(self.boxes[kept], self.scores[kept], self.labels[kept], self.names)
-
 
 class Segmentation(NamedTuple):
     """The class of each pixel (height, width), with names and colors (RGB) of the classes."""
