@@ -27,8 +27,8 @@ def naming_faults(work_dir: str, training: bool = False) -> Iterator[None]:
         training: whether it can be resumed. Defaults to False.
 
     Raises:
-        InputError: if the disk is full, or if a worker, or another process of the run, is dead or
-            hangs.
+        InputError: if a file is missing, if the disk is full, or if a worker, or another process
+            of the run, is dead or hangs.
 
     Example:
         >>> with naming_faults('work_dirs/run'):
@@ -41,6 +41,11 @@ def naming_faults(work_dir: str, training: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename is not None:
+            raise InputError(
+                f'the file {error.filename} is not there: look at the paths of the config, those '
+                'of its evaluators as well'
+            ) from error
         if error.errno not in _FULL:
             raise
         raise InputError(

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +85,15 @@ def test_other_processes(monkeypatch, error, message):
     expected = InputError if 'another' in message else RuntimeError
     with pytest.raises(expected, match=message), naming_faults('work_dir', training=True):
         raise error
+
+
+def test_missing_file():
+    """As the annotations that a config of mmdet names, or its evaluator."""
+    with (
+        pytest.raises(InputError, match=r'the file gone/val\.json is not there: .*evaluators'),
+        naming_faults('work_dir'),
+    ):
+        Path('gone/val.json').read_text()
 
 
 def test_workers_have_ten_minutes(tmp_path):
