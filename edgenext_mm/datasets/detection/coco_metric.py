@@ -55,9 +55,19 @@ class CocoMetric(MMDetCocoMetric):
         self._coco_api, self.cat_ids, self.img_ids = api, None, None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep the predictions of a batch; see mmdet's method."""
+        """Keep the predictions of a batch; see mmdet's method.
+
+        Raises:
+            InputError: if there are no annotations to evaluate with.
+        """
         if self._coco_api is None and self.ann_file:  # no hook has told the dataset
             self._coco_api = to_api(read_coco(self.ann_file, '', Report('')))
+        if self._coco_api is None and not all('instances' in sample for sample in data_samples):
+            raise InputError(
+                'CocoMetric has no annotations, which a hook takes from the dataset: add '
+                "default_hooks=dict(data_report=dict(type='edgenext_mm.DataReportHook')), or set "
+                'ann_file of the evaluator'
+            )
         super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict[str, float]:

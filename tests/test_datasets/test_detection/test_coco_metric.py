@@ -123,6 +123,12 @@ def edit(data, change, name='other.json'):
     return str(data / name)
 
 
+def test_without_annotations():
+    """As in a config of mmdet, whose hooks do not know the dataset."""
+    with pytest.raises(InputError, match=r'default_hooks=dict\(data_report=.*or set ann_file'):
+        CocoMetric().process({}, [dict(img_id=1, pred_instances={})])
+
+
 def test_another_file_of_the_evaluator(data):
     dataset = build(data)
 
