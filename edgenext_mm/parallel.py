@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any, TextIO
 
 import cv2
@@ -119,5 +121,12 @@ def parallel_map(
 
 def _prepare(initializer: Callable[..., None] | None, arguments: tuple) -> None:
     cv2.setNumThreads(1)
+    Thread(target=_end_with_the_parent, daemon=True).start()
     if initializer:
         initializer(*arguments)
+
+
+def _end_with_the_parent() -> None:
+    """End this process if the one that started it is killed: it would wait for work for ever."""
+    parent_process().join()  # type: ignore[union-attr]
+    os._exit(1)

@@ -1,13 +1,16 @@
+import faulthandler
 import gc
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from _pytest.doctest import DoctestModule
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
@@ -17,6 +20,26 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs' / 'detection'
 SEG_CONFIGS = ROOT / 'configs' / 'segmentation'
 CLS_CONFIGS = ROOT / 'configs' / 'classification'
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """Set up what is forked: a child that hangs would keep a run from its end, even if it failed.
+
+    It holds the pipe by which xdist learns that a worker process has ended.
+    """
+    seconds = int(float(config.getini('faulthandler_timeout')))
+    output = config.stash[fault_handler_stderr_fd_key]
+
+    def after_fork():
+        # What the parent has left for the garbage collector stays there: a session of ONNX Runtime
+        # would wait for its threads, which the child has not.
+        gc.freeze()
+        # As faulthandler_timeout ends a test; its thread is not in the child either.
+        faulthandler.register(signal.SIGALRM, output, chain=True)
+        signal.alarm(seconds)
+
+    os.register_at_fork(after_in_child=after_fork)
 
 
 @pytest.fixture(scope='session')

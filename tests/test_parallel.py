@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -73,3 +75,24 @@ def test_order_and_errors(processes):
 def test_a_killed_process_is_an_error():
     with pytest.raises(InputError, match='worked on the numbers was killed: the memory'):
         list(parallel_map(die, range(20), 2, 'numbers'))
+
+
+MAP = """
+import os, time
+from edgenext_mm.parallel import parallel_map
+
+def work(number):
+    print(os.getpid(), flush=True)
+    time.sleep(0.5 if number < 4 else 100)
+
+list(parallel_map(work, range(40), 2, 'numbers'))
+"""
+
+
+def test_processes_end_with_the_one_that_started_them():
+    """Those that work, and those that wait for work."""
+    with subprocess.Popen([sys.executable, '-c', MAP], stdout=subprocess.PIPE) as parent:
+        workers = {int(parent.stdout.readline()) for _ in range(4)}
+        parent.kill()
+        assert len(workers) == 2 and parent.stdout.read() == b''  # which they hold open
+

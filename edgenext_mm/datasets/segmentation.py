@@ -3,7 +3,7 @@
 import os
 import os.path as osp
 from collections.abc import Callable, Sequence
-from multiprocessing.pool import ThreadPool
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -193,8 +193,10 @@ class _CheckedSegDataset(CheckedDataset):
                 found = self._count_ids(*files[index])
             return found
 
-        with ThreadPool(4) as pool:
-            for found in pool.imap(count, order):
+        # Its threads end here: what a thread holds while a worker of a dataloader is forked, that
+        # worker would wait for without end.
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(count, order):
                 counts += found
                 pixels = np.bincount(self._new_ids(), counts, 256)[:number]
                 if enough(pixels):
