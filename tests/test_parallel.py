@@ -95,4 +95,3 @@ def test_processes_end_with_the_one_that_started_them():
         workers = {int(parent.stdout.readline()) for _ in range(4)}
         parent.kill()
         assert len(workers) == 2 and parent.stdout.read() == b''  # which they hold open
-

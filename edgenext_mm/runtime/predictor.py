@@ -135,10 +135,9 @@ class Predictor:
             image = read_image(image, self.given['color_type'])
         if image.shape[2:] == (1,):
             image = image[:, :, 0]
-        bands = [self.given['channels']] if self.given['channels'] > 1 else []
+        bands = (self.given['channels'],) if self.given['channels'] > 1 else ()
         types = ['uint8'] if isinstance(self.given['color_type'], str) else ['uint8', 'float32']
-        shape = [*image.shape[:2], *bands]
-        if [*image.shape] != shape or not image.size or image.dtype not in types:
+        if image.ndim < 2 or image.shape[2:] != bands or not image.size or image.dtype not in types:
             wanted = f'({", ".join(["height", "width", *map(str, bands)])}) of {" or ".join(types)}'
             raise InputError(f'{self.path} is for images {wanted}, not {image.shape} {image.dtype}')
         return image

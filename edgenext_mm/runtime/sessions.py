@@ -1,6 +1,7 @@
 """Exported files, each in its runtime."""
 
 import json
+import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,8 @@ _RUNTIMES = {
     'litert': (('.tflite',), 'ai_edge_litert.interpreter', 'ai-edge-litert'),
     'ncnn': (('_ncnn',), 'ncnn', 'ncnn'),
 }
+# OpenVINO would report each import to Google, by a fork of this process from another thread.
+sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
 # One core for the whole process: where one ends in another thread than it began in, OpenVINO frees
 # the stack on which the first thread handles signals, and the next signal ends the process.
 openvino_core = cache(lambda: import_module('openvino').Core())

@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,8 @@ def test_grey_and_bands(tmp_path, color_type, channels):
     expected = image.reshape(-1, channels).mean(0) / 255
     np.testing.assert_allclose(predictor(image).scores, expected, rtol=1e-5)
     np.testing.assert_allclose(predictor(image.reshape(32, 32, -1)).scores, expected, rtol=1e-5)
+    with pytest.raises(InputError, match='is for images'):
+        predictor(image[0, :, 0] if channels > 1 else image[0])
     if color_type != 'grayscale':
         found = predictor(image.astype(np.float32) * 256).scores
         np.testing.assert_allclose(found, expected * 256, rtol=1e-5)
@@ -372,6 +375,24 @@ def test_needs_numpy_and_the_runtime_alone(tmp_path, kind):
     image = np.arange(20 * 30 * 3).reshape(20, 30, 3).astype(np.uint8)
     expected = Predictor(path)(image)[0]
     np.testing.assert_allclose(np.array(eval(found)), expected, atol=0.01)
+
+
+OPENVINO = """
+import threading
+from edgenext_mm.runtime.sessions import openvino_core
+openvino_core()
+import edgenext_mm.export.formats.openvino, nncf
+assert threading.active_count() == 1
+"""
+
+
+@pytest.mark.slow
+def test_openvino_reports_nothing(tmp_path):
+    """By its telemetry, it would with each import, which needs a thread and leaves two files."""
+    pytest.importorskip('openvino')
+    env = dict(os.environ, HOME=str(tmp_path), PYTHONPATH=str(ROOT))
+    subprocess.run([sys.executable, '-c', OPENVINO], cwd=tmp_path, env=env, check=True)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_is_small():

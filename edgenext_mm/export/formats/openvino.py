@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import openvino
 import torch
 
+from ...runtime.sessions import openvino_core
 from ..graphs import Graph
 from ..options import KEY, Options
 from ..quantize import Inputs, quantize_openvino
@@ -25,6 +25,8 @@ def write(
     images: Collection[Inputs] = (),
 ) -> None:
     """Write the two files; for the arguments see :func:`.onnx.write`."""
+    import openvino  # after the runtime, without its telemetry
+
     with TemporaryDirectory() as folder:
         # Its own reader of PyTorch's graphs knows no free sizes, and forgets fixed ones.
         source = Path(folder) / 'model.onnx'
@@ -32,7 +34,7 @@ def write(
             options, half=False, int8=False, calibration_images=None, float_layers=None
         )
         onnx.write(graph, inputs, source, metadata, in_full)
-        model = openvino.Core().read_model(source)
+        model = openvino_core().read_model(source)
         if options.int8:
             model = quantize_openvino(model, images, options.float_layers)
         model.set_rt_info(json.dumps(metadata), KEY)
