@@ -17,10 +17,10 @@ rank, count = int(os.environ['RANK']), os.environ['TORCHELASTIC_RESTART_COUNT']
 master = rank == 0 and os.environ['TORCHELASTIC_USE_AGENT_STORE'] != 'True'
 store = TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), 2, master)
 assert store.add('starts', 1) <= 2  # and nothing is there of processes before
-print('worker', flush=True)
 open(f'{rank}_{count}', 'w').close()
 if sys.argv[1] == 'stops':
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    print('worker', flush=True)
     time.sleep(60)
 if rank == 1 and count == '0':
     os.kill(os.getpid(), 9) if sys.argv[1] == 'dies' else sys.exit(int(sys.argv[1]))

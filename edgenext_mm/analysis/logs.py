@@ -1,6 +1,7 @@
 """Logs of runs."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def read_scalars(work_dir: str | Path) -> tuple[Scalars, Scalars]:
         training loop counts these). Where a run was resumed or started again, the later one counts.
 
     Raises:
-        InputError: if no run has logged there, or if a log is damaged.
+        InputError: if no run has logged there, or if a log is damaged; a last line that a kill has
+            cut is left out with a warning.
 
     Example:
         >>> import tempfile
@@ -54,12 +56,15 @@ def read_scalars(work_dir: str | Path) -> tuple[Scalars, Scalars]:
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(file.read_text(errors='replace').splitlines(), 1):
+    for number, line in enumerate(file.read_text(errors='replace').splitlines(keepends=True), 1):
         try:
             row = json.loads(line)
         except ValueError:
             row = None
         if not isinstance(row, dict) or not row.keys() & {'iter', 'step'}:
+            if not line.endswith('\n'):
+                warnings.warn(f'line {number} of {file} is cut and left out', stacklevel=2)
+                break
             raise InputError(f'line {number} of {file} is damaged: remove it')
         rows.append(row)
     return rows

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from edgenext_mm.analysis import curves
+from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.errors import InputError
 
 
@@ -54,3 +55,16 @@ def test_refuses_what_is_not_logged(runs, tmp_path):
         curves.draw_runs(runs, tmp_path / 'a.png', ['mIoU'])
     with pytest.raises(InputError, match=r'a\.txt cannot be written'):
         curves.draw_runs(runs, tmp_path / 'a.txt')
+
+
+def test_log_that_a_kill_has_cut(runs):
+    """Its last line is left out, and said; a damaged one before is not."""
+    (log,) = runs[1].glob('*/vis_data/scalars.json')
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text(''.join(lines)[:-9])
+    with pytest.warns(UserWarning, match=r'line 8 of .*two.*scalars\.json is cut and left out'):
+        train, _ = read_scalars(runs[1])
+    assert [*train] == [*range(1, 8)]
+    log.write_text(''.join([lines[0][:-9] + '\n', *lines[1:]]))
+    with pytest.raises(InputError, match=r'line 1 of .*scalars\.json is damaged'):
+        read_scalars(runs[1])
