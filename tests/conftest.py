@@ -73,6 +73,14 @@ def no_default_scope():
     DefaultScope._instance_dict.clear()
 
 
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """A handler that stays would keep processes that are forked later from being terminated."""
+    before = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == before
+
+
 @pytest.fixture
 def run_tool(monkeypatch, tmp_path, demo_data):
     """Run a tool of the repository in this process, as from a command line in an empty folder."""

@@ -66,9 +66,10 @@ def test_signal(worker):
         cwd=worker.parent,
         data_root='',
     )
-    for _ in range(2):
-        while process.stdout.readline() != 'worker\n':
-            assert process.poll() is None
+    lines = []
+    while lines.count('worker\n') < 2:
+        lines.append(process.stdout.readline())
+        assert lines[-1], lines
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 75
     process.stdout.close()

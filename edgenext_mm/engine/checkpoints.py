@@ -79,7 +79,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             self.backend_args = dict(backend='atomic_local')
 
     def before_train(self, runner: Runner) -> None:
-        """Clear up after a run that was killed, and listen to signals."""
+        """Clear up after a run that was killed, and listen to signals if the Runner is ours."""
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, LocalBackend):
             for path in glob(osp.join(escape(self.out_dir), f'*{PARTIAL}')):
@@ -88,11 +88,10 @@ class CheckpointHook(MMEngineCheckpointHook):
         if runner.iter and last and self.file_backend.exists(last):
             self.last_ckpt = last
         self.saved_at = time.monotonic()
-        self.request.listen()
-
-    def end_train(self, runner: Runner) -> None:
-        """Leave signals as they were, however the run ended."""
-        self.request.close()
+        # mmengine's own Runner would leave them like that when a run has ended.
+        if request := getattr(runner, 'stop_request', None):
+            self.request = request
+            request.listen()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None

@@ -30,7 +30,7 @@ from .lock import lock_folder
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
 from .record import write_record
 from .sharding import ShardingHook
-from .signals import Workers, workers_outlive
+from .signals import StopRequest, Workers, workers_outlive
 
 #: Settings of a DataLoader that PyTorch allows with workers alone.
 _OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context', 'timeout')
@@ -70,6 +70,8 @@ class Runner(MMEngineRunner):
 
     _resume: bool
     sharding: ShardingHook | None = None
+    stop_request: StopRequest | None = None
+    """What CheckpointHook listens to signals by, until the training ends in whatever way."""
 
     def train(self) -> nn.Module:
         """Train, and return the model.
@@ -87,10 +89,11 @@ class Runner(MMEngineRunner):
         ):
             super().dump_config()
             write_record(self)
+            self.stop_request = StopRequest()
             try:
                 return super().train()
             finally:
-                self.call_hook('end_train')
+                self.stop_request.close()
 
     def val(self) -> dict:
         """Validate, and return the metrics.

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import short_runs
 import torch
 from killed_runs import small_run, status_of
 from killed_runs import start as start_small
@@ -18,6 +19,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.runner import Runner as MMEngineRunner
 from short_runs import Numbers, build, run, stop, weights
 
 from edgenext_mm.engine import CheckpointHook, EpochBasedTrainLoop, IterBasedTrainLoop
@@ -301,8 +303,8 @@ def test_signals_of_a_moment_are_one(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-def test_signals_are_as_before(tmp_path):
-    """Whatever becomes of the run; and without the hook nothing listens."""
+def test_signals_are_as_before(tmp_path, monkeypatch):
+    """Whatever becomes of the run, also by mmengine's own Runner."""
     before = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)]
 
     class Ask(Hook):
@@ -315,6 +317,9 @@ def test_signals_are_as_before(tmp_path):
     assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == before
     assert Path((tmp_path / 'last_checkpoint').read_text()).name == 'interim_iter_11.pth'
     stop(tmp_path, 12, resume=True)
+    assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == before
+    monkeypatch.setattr(short_runs, 'Runner', MMEngineRunner)
+    run(tmp_path, checkpoint=dict(type='edgenext_mm.CheckpointHook'))
     assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)] == before
 
 
