@@ -8,7 +8,7 @@ shape whose names have none of these words could be exchanged without being noti
 
 A detector there predicts boxes and classes of a map by one convolution after one depthwise
 convolution: anchor by anchor, the four deltas, the background, and the classes. Ours has both
-convolutions for each, and the background last. The order of anchors and the deltas are the same.
+convolutions for each, and the background last; the order of anchors and of deltas is the same.
 On its last map, of a single cell, CVNets has no depthwise convolution: ours passes the map on.
 """
 
@@ -121,6 +121,16 @@ def from_cvnets(
     return {names.get(key) or _of_head(key): value for key, value in weights.items()}
 
 
+def predicts_boxes(key: str) -> bool:
+    """Return whether a tensor of :func:`from_cvnets` is one by which a detector predicts.
+
+    Example:
+        >>> predicts_boxes('ssd_heads.5.loc_cls_layer.block.conv.bias')
+        True
+    """
+    return key.startswith('ssd_heads.')
+
+
 def split_predictions(weights: Mapping[str, Tensor], checkpoint: str) -> dict[str, Tensor]:
     """Give a detector of CVNets the layers by which ours predicts.
 
@@ -157,12 +167,11 @@ def split_predictions(weights: Mapping[str, Tensor], checkpoint: str) -> dict[st
             f'anchors want (theirs, expected):\n{_side_by_side([*own], [*joint], own, joint)}'
         )
     for key, value in joint.items():
-        _, level, *_, kind = key.split('.')
+        _, place, *_, kind = key.split('.')
         deltas, scores = value.unflatten(0, (-1, values)).split([4, values - 4], dim=1)
-        state[f'bbox_head.reg_convs.{level}.1.{kind}'] = deltas.flatten(0, 1)
-        state[f'bbox_head.cls_convs.{level}.1.{kind}'] = scores.roll(-1, dims=1).flatten(0, 1)
-    # The last map's values are a ReLU's: of this convolution, with or without one, they come out as
-    # they are.
+        state[f'bbox_head.reg_convs.{place}.1.{kind}'] = deltas.flatten(0, 1)
+        state[f'bbox_head.cls_convs.{place}.1.{kind}'] = scores.roll(-1, dims=1).flatten(0, 1)
+    # It passes on the last map's values, which are a ReLU's: another one leaves them as they are.
     kernel = torch.zeros(_MAPS[-1][0], 1, 3, 3)
     kernel[:, :, 1, 1] = 1
     depthwise = {f'{len(_MAPS) - 1}.0.conv.weight': kernel}

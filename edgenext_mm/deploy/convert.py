@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ..checkpoint.cvnets import from_cvnets, split_predictions, weights_of_cvnets
+from ..checkpoint.cvnets import from_cvnets, predicts_boxes, split_predictions, weights_of_cvnets
 from ..checkpoint.families import BACKBONE, STEM, rename
 from ..checkpoint.files import read_checkpoint
 from ..checkpoint.pretrained import arch_of, backbone_shapes, check_shapes, find_weights
@@ -135,7 +135,7 @@ def convert_cvnets(checkpoint: str, out: str) -> str:
     found = from_cvnets(weights, networks.values(), checkpoint)
     arch = arch_of({key: value.shape for key, value in found.items()}, EdgeNeXt)
     assert arch is not None  # of which from_cvnets found all tensors
-    if any(key.startswith('ssd_heads.') for key in found):
+    if any(map(predicts_boxes, found)):
         found = split_predictions(found, checkpoint)
         name, said, head = _ssdlite(found, arch)
     else:
@@ -155,7 +155,7 @@ def convert_cvnets(checkpoint: str, out: str) -> str:
 def _deeplabv3(
     found: Mapping[str, Tensor], arch: str, checkpoint: str
 ) -> tuple[str, str, nn.Module]:
-    """Return what it is called, what it is, and a model of which it has all but the backbone."""
+    """Return a model's name, a text about it, and its parts beside the backbone."""
     _check_library('DeepLabv3', 'mmseg')
     from ..models.deeplabv3 import DeepLabv3Head
 
@@ -170,7 +170,7 @@ def _deeplabv3(
 
 
 def _ssdlite(found: Mapping[str, Tensor], arch: str) -> tuple[str, str, nn.Module]:
-    """Return the same of a detector."""
+    """Return the same for a detector."""
     _check_library('SSDLite', 'mmdet')
     from mmdet.registry import MODELS
 

@@ -26,9 +26,9 @@ class SSDLiteAnchorGenerator(SSDAnchorGenerator):
             squares.
         sizes: sides of square anchors as shares of the side of the image: one for each map, from
             small to large, and one more. A map also has squares between its size and the next.
-        clip: whether no side of an anchor is longer than that of the image, as in Apple's CVNets.
-            Defaults to False, as in mmdet.
         use_box_type: return anchors as mmdet's HorizontalBoxes. Defaults to False.
+        clip: shorten the sides of anchors that are longer than that of the image, as Apple's CVNets
+            does. Defaults to False, as in mmdet.
 
     Raises:
         InputError: if there is not one size more than maps, or if the sizes do not grow.
@@ -49,8 +49,8 @@ class SSDLiteAnchorGenerator(SSDAnchorGenerator):
         stride: int,
         ratios: Sequence[Sequence[float]],
         sizes: Sequence[float],
-        clip: bool = False,
         use_box_type: bool = False,
+        clip: bool = False,
     ) -> None:
         if len(sizes) != len(ratios) + 1 or sorted({0, *sizes}) != [0, *sizes]:
             raise InputError(
@@ -69,7 +69,7 @@ class SSDLiteAnchorGenerator(SSDAnchorGenerator):
             scale_major=False,
             use_box_type=use_box_type,
         )
-        self._arguments = (tuple(map(tuple, ratios)), self.sizes, clip, use_box_type)
+        self._arguments = (tuple(map(tuple, ratios)), self.sizes, use_box_type, clip)
 
     def fitted(self, featmap_sizes: Sequence[Sequence[int]]) -> SSDAnchorGenerator:
         """Return the generator for images of one size.
@@ -128,8 +128,8 @@ def _generator(
     side: float,
     ratios: tuple[tuple[float, ...], ...],
     sizes: tuple[float, ...],
-    clip: bool,
     use_box_type: bool,
+    clip: bool,
 ) -> SSDAnchorGenerator:
     sides = [side * size for size in sizes]
     generator = SSDAnchorGenerator(

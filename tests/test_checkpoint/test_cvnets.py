@@ -17,6 +17,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
 from edgenext_mm.checkpoint import load_pretrained
+from edgenext_mm.errors import InputError
 from edgenext_mm.models import EdgeNeXt
 
 DATA = Path(__file__).parents[1] / 'data'
@@ -224,7 +225,7 @@ class CVNetsSSD(nn.Module):
 
 @pytest.fixture(scope='module')
 def detector():
-    """Return what builds our detector of three classes, and what CVNets has on its backbone."""
+    """Return what builds our detector, a backbone, and what CVNets has on it for three classes."""
 
     def build():
         cfg = Config.fromfile(CONFIGS / 'ssdlite_edgenext_small_coco_cvnets.py').model
@@ -233,15 +234,18 @@ def detector():
         with DefaultScope.overwrite_default_scope('mmdet'):
             return DETECTORS.build(cfg).eval()
 
-    return build, randomize(CVNetsSSD((88, 168), num_classes=3))
+    theirs = randomize(CVNetsSSD((88, 168), num_classes=3))
+    return build, randomize(build().backbone), theirs
+
+
+def detector_of_cvnets(backbone, theirs):
+    return encoder_of_cvnets(nn.ModuleDict({'backbone': backbone})) | theirs.state_dict()
 
 
 @torch.no_grad()
 def test_detector_predicts_the_same(run_tool, tmp_path, capsys, detector):
-    build, theirs = detector
-    backbone = randomize(build().backbone)
-    weights = encoder_of_cvnets(nn.ModuleDict({'backbone': backbone})) | theirs.state_dict()
-    torch.save(weights, tmp_path / 'checkpoint_ema.pt')
+    build, backbone, theirs = detector
+    torch.save(detector_of_cvnets(backbone, theirs), tmp_path / 'checkpoint_ema.pt')
     out = tmp_path / 'ours.pth'
     run_tool('convert_checkpoint.py', tmp_path / 'checkpoint_ema.pt', out, '--from', 'cvnets')
     assert 'wrote SSDLite of 3 classes on xx_small, for the settings of' in capsys.readouterr().out
@@ -263,23 +267,23 @@ def test_detector_predicts_the_same(run_tool, tmp_path, capsys, detector):
     start = EdgeNeXt('xx_small', out_indices=(2, 3)).eval()
     load_pretrained(start, str(tmp_path / 'checkpoint_ema.pt'))
     assert torch.equal(start(inputs)[1], ours.backbone(inputs)[1])
+    with pytest.raises(InputError, match='is of CVNets: give what'):
+        load_pretrained(ours, str(tmp_path / 'checkpoint_ema.pt'))
 
 
 def test_other_detectors_are_refused(run_tool, tmp_path, detector):
-    build, theirs = detector
-    encoder, head = encoder_of_cvnets(build()), theirs.state_dict()
+    whole = detector_of_cvnets(*detector[1:])
     last = 'ssd_heads.5.loc_cls_layer.block.conv.'
     for change, message in (
         (
-            {f'{last}{x}': head[f'{last}{x}'][:16] for x in ('weight', 'bias')},
+            {f'{last}{x}': whole[f'{last}{x}'][:16] for x in ('weight', 'bias')},
             r'\(16,\)  .*\(32,\)',
         ),
         ({f'{last}bias': None}, r'weight \(32, 64, 1, 1\).*\n12  - .*bias \(32,\)'),
         ({'extra_layers.os_64.pw_conv.block.conv.weight': None}, '1 missing .neck.extra_layers.0'),
         ({'fpn.proj_layers.os_16.block.conv.weight': torch.ones(1)}, '1 unexpected .fpn'),
     ):
-        weights = encoder | head | change
-        weights = {key: value for key, value in weights.items() if value is not None}
+        weights = {key: x for key, x in (whole | change).items() if x is not None}
         torch.save(weights, tmp_path / 'wrong.pt')
         with pytest.raises(SystemExit, match=message):
             run_tool('convert_checkpoint.py', tmp_path / 'wrong.pt', 'out', '--from', 'cvnets')
