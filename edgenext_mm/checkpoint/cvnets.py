@@ -152,9 +152,9 @@ def split_predictions(weights: Mapping[str, Tensor], checkpoint: str) -> dict[st
     """
     state = dict(weights)
     joint = {key: state.pop(key) for key in weights if _JOINT.match(key)}
-    outputs = joint.get('ssd_heads.0.loc_cls_layer.pw_conv.block.conv.bias', ())
+    first = joint.get('ssd_heads.0.loc_cls_layer.pw_conv.block.conv.bias', torch.empty(0))
     # Of an anchor: four deltas, the background and one class or more.
-    values = max(6, len(outputs) // _MAPS[0][1])
+    values = max(6, first.numel() // _MAPS[0][1])
     own = {}
     for level, (channels, anchors) in enumerate(_MAPS):
         layer = 'pw_conv.block' if level < len(_MAPS) - 1 else 'block'
