@@ -1,4 +1,4 @@
-"""Convert an EdgeNeXt checkpoint to the names of another family, or CVNets' DeepLabv3 to ours."""
+"""Convert an EdgeNeXt checkpoint to the names of another family, or a model of CVNets to ours."""
 
 import argparse
 
@@ -24,8 +24,8 @@ def main() -> None:
         '--from',
         dest='source',
         choices=['cvnets'],
-        help='a DeepLabv3 of CVNets, such as edgenext://deeplabv3_small_voc, for load_from and the '
-        'tools: the whole model, with our names',
+        help='a DeepLabv3 of CVNets, such as edgenext://deeplabv3_small_voc, or an SSDLite, for '
+        'load_from and the tools: the whole model, with our names',
     )
     args = parse_args(parser)
 

@@ -50,7 +50,7 @@ done
 
 The file could not be had here: this was tested on files that were built by CVNets' source and what
 is known of the checkpoint alone. The encoder's tensors are found by their order and shapes; if they
-are others, the error lists both.
+are others, the error lists both. SSDLite converts [likewise](weights.md#detectors-of-cvnets).
 """
 
 

@@ -1,10 +1,15 @@
-"""DeepLabv3 with an EdgeNeXt as Apple's CVNets saves it (https://github.com/apple/ml-cvnets).
+"""DeepLabv3 and SSDLite on an EdgeNeXt as Apple's CVNets saves them.
 
-EdgeNeXt's authors trained their segmentor there and attached it to issue 5 of the reference
-repository. The names of the head are CVNets' own. Those of the encoder are of a port that was never
-published: its tensors are found by their order and shapes, and names are compared where both have
-one of the reference's words for layers. Two layers of equal shape whose names have none of these
-words could be exchanged without being noticed.
+EdgeNeXt's authors trained both there (https://github.com/apple/ml-cvnets), and attached their
+segmentor to issue 5 of the reference repository. The names of the heads are CVNets' own. Those of
+the encoder are of a port that was never published: its tensors are found by their order and shapes,
+and names are compared where both have one of the reference's words for layers. Two layers of equal
+shape whose names have none of these words could be exchanged without being noticed.
+
+A detector there predicts boxes and classes of a map by one convolution after one depthwise
+convolution: anchor by anchor, the four deltas, the background, and the classes. Ours has both
+convolutions for each, and the background last; the order of anchors and of deltas is the same.
+On its last map, of a single cell, CVNets has no depthwise convolution: ours passes the map on.
 """
 
 import re
@@ -27,9 +32,20 @@ _HEAD = [
     (r'^seg_head\.aspp\.aspp_layer\.convs\.(\d)\.', r'decode_head.aspp_modules.\1.'),
     (r'^seg_head\.aspp\.aspp_layer\.project\.', 'decode_head.bottleneck.'),
     (r'^seg_head\.classifier\.block\.conv\.', 'decode_head.conv_seg.'),
-    (r'^(decode_head\..*)\.block\.conv\.', r'\1.conv.'),
-    (r'^(decode_head\..*)\.block\.norm\.', r'\1.bn.'),
+    (r'^ssd_heads\.(\d+)\.proj_layer\.', r'neck.projections.\1.'),
+    (r'^extra_layers\.os_64\.', 'neck.extra_layers.0.'),
+    (r'^extra_layers\.os_128\.', 'neck.extra_layers.1.'),
+    (r'^extra_layers\.os_256\.', 'neck.extra_layers.2.'),
+    (r'^extra_layers\.os_-1\.1\.', 'neck.pool.1.'),
+    (r'^(neck\..*)\.dw_conv\.', r'\1.depthwise_conv.'),
+    (r'^(neck\..*)\.pw_conv\.', r'\1.pointwise_conv.'),
+    (r'^((?:decode_head|neck)\..*)\.block\.conv\.', r'\1.conv.'),
+    (r'^((?:decode_head|neck)\..*)\.block\.norm\.', r'\1.bn.'),
 ]
+_JOINT = re.compile(r'^ssd_heads\.\d+\.loc_cls_layer\.(?:pw_conv\.)?block\.conv\.')
+_DEPTHWISE = re.compile(r'^ssd_heads\.(\d+)\.loc_cls_layer\.dw_conv\.block\.(.*)$')
+# Channels and anchors of a cell, by CVNets' settings for MobileViT, which the paper follows.
+_MAPS = ((512, 6), (256, 6), (256, 6), (128, 6), (128, 6), (64, 4))
 _VARIANCE, _COUNT = '.running_var', '.num_batches_tracked'
 # In the order in which the reference implementation registers a block's.
 _LAYERS = (
@@ -42,19 +58,19 @@ Shapes = Mapping[str, torch.Size]
 
 
 def weights_of_cvnets(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """Return the weights of a checkpoint of CVNets' segmentors, or None if it is none."""
+    """Return the weights of a segmentor or detector of CVNets, or None if it is none."""
     weights = content.get('model_state_dict', content.get('state_dict', content))
     if not isinstance(weights, Mapping):
         return None
     weights = {str(key).removeprefix('module.'): value for key, value in weights.items()}
     parts = {key.partition('.')[0] for key in weights}
-    return weights if {'encoder', 'seg_head'} <= parts else None
+    return weights if 'encoder' in parts and parts & {'seg_head', 'ssd_heads'} else None
 
 
 def from_cvnets(
     weights: Mapping[str, Tensor], networks: Iterable[Shapes], checkpoint: str
 ) -> dict[str, Tensor]:
-    """Give the tensors of a segmentor of CVNets our names.
+    """Give the tensors of a segmentor or detector of CVNets our names.
 
     Args:
         weights: what :func:`weights_of_cvnets` returns.
@@ -62,7 +78,8 @@ def from_cvnets(
         checkpoint: what messages call it.
 
     Returns:
-        The same tensors. Those that no name of ours stands for keep their names.
+        The same tensors. Those that no name of ours stands for keep their names, as do those by
+        which a detector predicts, for :func:`split_predictions`.
 
     Raises:
         InputError: with both lists, if the encoder's tensors are not those of the network that is
@@ -102,6 +119,69 @@ def from_cvnets(
         if one.endswith(_VARIANCE)
     }
     return {names.get(key) or _of_head(key): value for key, value in weights.items()}
+
+
+def predicts_boxes(key: str) -> bool:
+    """Return whether a tensor of :func:`from_cvnets` is one by which a detector predicts.
+
+    Example:
+        >>> predicts_boxes('ssd_heads.5.loc_cls_layer.block.conv.bias')
+        True
+    """
+    return key.startswith('ssd_heads.')
+
+
+def split_predictions(weights: Mapping[str, Tensor], checkpoint: str) -> dict[str, Tensor]:
+    """Give a detector of CVNets the layers by which ours predicts.
+
+    Args:
+        weights: what :func:`from_cvnets` returns.
+        checkpoint: what messages call it.
+
+    Returns:
+        The tensors of the detector, with those of our head in the place of CVNets'.
+
+    Raises:
+        InputError: with both lists, if the convolutions that predict are not those of the paper's
+            maps and anchors.
+
+    Example:
+        >>> split_predictions({'ssd_heads.0.loc_cls_layer.block.conv.bias': torch.ones(34)}, 'a.pt')
+        Traceback (most recent call last):
+        edgenext_mm.errors.InputError: a.pt: what CVNets' detector predicts by is not what ...
+    """
+    state = dict(weights)
+    joint = {key: state.pop(key) for key in weights if _JOINT.match(key)}
+    first = joint.get('ssd_heads.0.loc_cls_layer.pw_conv.block.conv.bias', torch.empty(0))
+    # Of an anchor: four deltas, the background and one class or more.
+    values = max(6, first.numel() // _MAPS[0][1])
+    own = {}
+    for level, (channels, anchors) in enumerate(_MAPS):
+        layer = 'pw_conv.block' if level < len(_MAPS) - 1 else 'block'
+        start = f'ssd_heads.{level}.loc_cls_layer.{layer}.conv.'
+        own[f'{start}weight'] = torch.Size([anchors * values, channels, 1, 1])
+        own[f'{start}bias'] = torch.Size([anchors * values])
+    if {key: value.shape for key, value in joint.items()} != own:
+        raise InputError(
+            f"{checkpoint}: what CVNets' detector predicts by is not what the paper's maps and "
+            f'anchors want (theirs, expected):\n{_side_by_side([*own], [*joint], own, joint)}'
+        )
+    for key, value in joint.items():
+        _, place, *_, kind = key.split('.')
+        deltas, scores = value.unflatten(0, (-1, values)).split([4, values - 4], dim=1)
+        state[f'bbox_head.reg_convs.{place}.1.{kind}'] = deltas.flatten(0, 1)
+        state[f'bbox_head.cls_convs.{place}.1.{kind}'] = scores.roll(-1, dims=1).flatten(0, 1)
+    # It passes on the last map's values, which are a ReLU's: another one leaves them as they are.
+    kernel = torch.zeros(_MAPS[-1][0], 1, 3, 3)
+    kernel[:, :, 1, 1] = 1
+    depthwise = {f'{len(_MAPS) - 1}.0.conv.weight': kernel}
+    depthwise[f'{len(_MAPS) - 1}.0.conv.bias'] = torch.zeros(len(kernel))
+    for match in filter(None, map(_DEPTHWISE.match, weights)):
+        depthwise[f'{match[1]}.0.{match[2].replace("norm.", "bn.")}'] = state.pop(match[0])
+    for branch in ('reg', 'cls'):
+        state |= {f'bbox_head.{branch}_convs.{key}': x for key, x in depthwise.items()}
+    # CVNets' convolution after the pooling has no bias.
+    return {'neck.pool.1.conv.bias': torch.zeros(len(kernel))} | state
 
 
 def _of_head(key: str) -> str:

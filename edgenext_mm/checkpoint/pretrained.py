@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import load_from_local as mmengine_load_from_loc
 from torch import Tensor
 
 from ..errors import InputError
-from .cvnets import from_cvnets, weights_of_cvnets
+from .cvnets import from_cvnets, predicts_boxes, weights_of_cvnets
 from .families import BACKBONE, STEM, is_head, to_our_names
 from .files import read_as_checkpoint, read_checkpoint
 from .zoo import SCHEME
@@ -141,6 +141,11 @@ def fit(
         network: Any = type(getattr(model, 'backbone', model))
         networks = (backbone_shapes(network, arch) for arch in network.archs)
         content = from_cvnets(weights, networks, checkpoint)
+        if any(key.startswith('bbox_head.') for key in own) and any(map(predicts_boxes, content)):
+            raise InputError(
+                f'{checkpoint} is of CVNets: give what tools/convert_checkpoint.py --from cvnets '
+                'writes'
+            )
     state = find_weights(content, own, checkpoint, prefix)
     if adapt_stem and STEM in state and state[STEM].ndim == 4:
         state[STEM] = _adapted(state[STEM], own[STEM][1], checkpoint)

@@ -1,5 +1,6 @@
 """Checkpoints of and for other implementations."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -7,16 +8,21 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 import torch.nn as nn
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor
 
-from ..checkpoint.cvnets import from_cvnets, weights_of_cvnets
+from ..checkpoint.cvnets import from_cvnets, predicts_boxes, split_predictions, weights_of_cvnets
 from ..checkpoint.families import BACKBONE, STEM, rename
 from ..checkpoint.files import read_checkpoint
 from ..checkpoint.pretrained import arch_of, backbone_shapes, check_shapes, find_weights
+from ..configs import PREFIX, config_path
 from ..errors import InputError
 from ..fileio import AtomicLocalBackend
 from ..models.edgenext import ARCHS, EdgeNeXt
 
 SAFETENSORS = 'safetensors'
+_DETECTOR = f'{PREFIX}detection/ssdlite_edgenext_small_coco_cvnets.py'
 # Where a family's loader looks for the weights; timm's takes them as they are.
 _WRAPPERS = {'edgenext_mm': 'state_dict', 'reference': 'model', 'mmpretrain': 'state_dict'}
 # The published networks that a family has no class for.
@@ -105,7 +111,7 @@ def convert(checkpoint: str, out: str, to: str) -> Converted:
 
 
 def convert_cvnets(checkpoint: str, out: str) -> str:
-    """Write a DeepLabv3 of CVNets under our names, for ``load_from`` and ``tools/test.py``.
+    """Write a DeepLabv3 or SSDLite of CVNets under our names, for ``load_from`` and the tools.
 
     Args:
         checkpoint: see :func:`~.files.read_checkpoint`, with what :mod:`~.checkpoint.cvnets` says.
@@ -115,39 +121,75 @@ def convert_cvnets(checkpoint: str, out: str) -> str:
         What it is, in words.
 
     Raises:
-        InputError: if the checkpoint cannot be read, or is no DeepLabv3 with one of the published
-            networks as a whole.
+        InputError: if the checkpoint cannot be read, or is no DeepLabv3 or SSDLite with one of the
+            published networks as a whole.
     """
     _check_suffix(out, False)
-    if find_spec('mmseg') is None:
-        raise InputError(
-            'DeepLabv3 needs mmseg, which is not installed: edgenext-mm doctor says how'
-        )
-    from ..models.deeplabv3 import DeepLabv3Head
-
     weights = weights_of_cvnets(read_checkpoint(checkpoint))
-    classifier = (weights or {}).get('seg_head.classifier.block.conv.weight')
-    if weights is None or classifier is None or classifier.ndim != 4:
-        raise InputError(f'{checkpoint} is no DeepLabv3 of CVNets (encoder.*, seg_head.classifier)')
+    if weights is None:
+        raise InputError(
+            f'{checkpoint} is no DeepLabv3 or SSDLite of CVNets (encoder.*, with seg_head.* or '
+            'ssd_heads.*)'
+        )
     networks = {arch: backbone_shapes(EdgeNeXt, arch) for arch in ARCHS}
     found = from_cvnets(weights, networks.values(), checkpoint)
     arch = arch_of({key: value.shape for key, value in found.items()}, EdgeNeXt)
     assert arch is not None  # of which from_cvnets found all tensors
-    num_classes, channels = classifier.shape[:2]
-    with torch.device('meta'):
-        head = DeepLabv3Head(ARCHS[arch]['dims'][-1], channels, num_classes=num_classes)
-    expected = networks[arch]
-    expected |= {f'decode_head.{key}': x.shape for key, x in head.state_dict().items()}
+    if any(map(predicts_boxes, found)):
+        found = split_predictions(found, checkpoint)
+        name, said, head = _ssdlite(found, arch)
+    else:
+        name, said, head = _deeplabv3(found, arch, checkpoint)
+    expected = networks[arch] | {key: x.shape for key, x in head.state_dict().items()}
     state = {
         key: x for key, x in found.items() if key in expected or not key.startswith('encoder.')
     }
-    check_shapes(state, expected, f'{checkpoint} is not a whole DeepLabv3 of {arch}', EdgeNeXt)
+    check_shapes(state, expected, f'{checkpoint} is not a whole {name} of {arch}', EdgeNeXt)
     buffer = BytesIO()
     torch.save({'state_dict': state}, buffer)
     AtomicLocalBackend().put(buffer.getvalue(), out)
     left_out = f', without {len(found) - len(state)} other tensors of the encoder'
-    said = f'DeepLabv3 of {channels} channels and {num_classes} classes on {arch}'
-    return said + left_out * (len(found) > len(state))
+    return f'{name} of {said}' + left_out * (len(found) > len(state))
+
+
+def _deeplabv3(
+    found: Mapping[str, Tensor], arch: str, checkpoint: str
+) -> tuple[str, str, nn.Module]:
+    """Return a model's name, a text about it, and its parts beside the backbone."""
+    _check_library('DeepLabv3', 'mmseg')
+    from ..models.deeplabv3 import DeepLabv3Head
+
+    classifier = found.get('decode_head.conv_seg.weight')
+    if classifier is None or classifier.ndim != 4:
+        raise InputError(f'{checkpoint} is no DeepLabv3 of CVNets (encoder.*, seg_head.classifier)')
+    num_classes, channels = classifier.shape[:2]
+    with torch.device('meta'):
+        head = DeepLabv3Head(ARCHS[arch]['dims'][-1], channels, num_classes=num_classes)
+    said = f'{channels} channels and {num_classes} classes on {arch}'
+    return 'DeepLabv3', said, nn.ModuleDict({'decode_head': head})
+
+
+def _ssdlite(found: Mapping[str, Tensor], arch: str) -> tuple[str, str, nn.Module]:
+    """Return the same for a detector."""
+    _check_library('SSDLite', 'mmdet')
+    from mmdet.registry import MODELS
+
+    cfg = Config.fromfile(config_path(_DETECTOR)).model
+    cfg.neck.in_channels = ARCHS[arch]['dims'][2:]
+    # All anchors of the first map have as many scores: the classes' and the background's.
+    deltas, scores = (len(found[f'bbox_head.{x}_convs.0.1.bias']) for x in ('reg', 'cls'))
+    cfg.bbox_head.num_classes = num_classes = 4 * scores // deltas - 1
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        parts = {part: MODELS.build(cfg[part]) for part in ('neck', 'bbox_head')}
+    said = f'{num_classes} classes on {arch}, for the settings of {_DETECTOR}'
+    return 'SSDLite', said, nn.ModuleDict(parts)
+
+
+def _check_library(name: str, library: str) -> None:
+    if find_spec(library) is None:
+        raise InputError(
+            f'{name} needs {library}, which is not installed: edgenext-mm doctor says how'
+        )
 
 
 def _check_suffix(out: str, is_safetensors: bool) -> None:

@@ -27,6 +27,8 @@ class SSDLiteAnchorGenerator(SSDAnchorGenerator):
         sizes: sides of square anchors as shares of the side of the image: one for each map, from
             small to large, and one more. A map also has squares between its size and the next.
         use_box_type: return anchors as mmdet's HorizontalBoxes. Defaults to False.
+        clip: shorten the sides of anchors that are longer than that of the image, as Apple's CVNets
+            does. Defaults to False, as in mmdet.
 
     Raises:
         InputError: if there is not one size more than maps, or if the sizes do not grow.
@@ -48,6 +50,7 @@ class SSDLiteAnchorGenerator(SSDAnchorGenerator):
         ratios: Sequence[Sequence[float]],
         sizes: Sequence[float],
         use_box_type: bool = False,
+        clip: bool = False,
     ) -> None:
         if len(sizes) != len(ratios) + 1 or sorted({0, *sizes}) != [0, *sizes]:
             raise InputError(
@@ -66,7 +69,7 @@ class SSDLiteAnchorGenerator(SSDAnchorGenerator):
             scale_major=False,
             use_box_type=use_box_type,
         )
-        self._arguments = (tuple(map(tuple, ratios)), self.sizes, use_box_type)
+        self._arguments = (tuple(map(tuple, ratios)), self.sizes, use_box_type, clip)
 
     def fitted(self, featmap_sizes: Sequence[Sequence[int]]) -> SSDAnchorGenerator:
         """Return the generator for images of one size.
@@ -126,9 +129,10 @@ def _generator(
     ratios: tuple[tuple[float, ...], ...],
     sizes: tuple[float, ...],
     use_box_type: bool,
+    clip: bool,
 ) -> SSDAnchorGenerator:
     sides = [side * size for size in sizes]
-    return SSDAnchorGenerator(
+    generator = SSDAnchorGenerator(
         strides=[*strides],
         ratios=[*ratios],
         min_sizes=sides[:-1],
@@ -136,3 +140,12 @@ def _generator(
         scale_major=False,
         use_box_type=use_box_type,
     )
+    if clip:
+        generator.base_anchors = [_clipped(x, side) for x in generator.base_anchors]
+    return generator
+
+
+def _clipped(anchors: Tensor, side: float) -> Tensor:
+    centers, sides = (anchors[:, :2] + anchors[:, 2:]) / 2, anchors[:, 2:] - anchors[:, :2]
+    halves = sides.clamp(max=side) / 2
+    return torch.cat([centers - halves, centers + halves], dim=1)

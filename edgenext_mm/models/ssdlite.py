@@ -34,6 +34,8 @@ class SSDLiteNeck(WholeModule):
             strides 64, 128, 256 and the global average.
         norm_cfg: defaults to BatchNorm.
         act_cfg: defaults to ReLU.
+        dw_act_cfg: of the depthwise convolutions. Defaults to 'default', which is ``act_cfg`` as in
+            mmcv's DepthwiseSeparableConvModule; Apple's CVNets has None.
         init_cfg: defaults to Xavier uniform, as in mmdet's SSD.
 
     Example:
@@ -50,6 +52,7 @@ class SSDLiteNeck(WholeModule):
         out_channels: Sequence[int] = (512, 256, 256, 128, 128, 64),
         norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict | None = dict(type='ReLU'),
+        dw_act_cfg: dict | str | None = 'default',
         init_cfg: dict | list[dict] | None = _XAVIER,
     ) -> None:
         super().__init__(init_cfg)
@@ -60,7 +63,9 @@ class SSDLiteNeck(WholeModule):
         )
         widths = (in_channels[-1], *out_channels[len(in_channels) : -1])
         self.extra_layers = nn.ModuleList(
-            DepthwiseSeparableConvModule(*channels, 3, stride=2, padding=1, **cfg)
+            DepthwiseSeparableConvModule(
+                *channels, 3, stride=2, padding=1, dw_act_cfg=dw_act_cfg, **cfg
+            )
             for channels in pairwise(widths)
         )
         self.pool = nn.Sequential(
@@ -96,7 +101,7 @@ class SSDLiteHead(WholeModule, SSDHead):
     Args:
         in_channels: channels of the neck's feature maps.
         norm_cfg: defaults to BatchNorm.
-        act_cfg: defaults to ReLU.
+        act_cfg: of the depthwise convolutions. Defaults to ReLU; Apple's CVNets has None.
         init_cfg: defaults to Xavier uniform, as in mmdet's SSD.
         kwargs: the other arguments of mmdet's SSDHead.
 
@@ -120,7 +125,7 @@ class SSDLiteHead(WholeModule, SSDHead):
         self,
         in_channels: Sequence[int] = (512, 256, 256, 128, 128, 64),
         norm_cfg: dict = dict(type='BN'),
-        act_cfg: dict = dict(type='ReLU'),
+        act_cfg: dict | None = dict(type='ReLU'),
         init_cfg: dict | list[dict] | None = _XAVIER,
         **kwargs: Any,
     ) -> None:
