@@ -39,7 +39,7 @@ def test_results_of_runs(run_tool, tmp_path, monkeypatch, capsys):
     log('ssdlite_edgenext_small_coco', *({metric: x, 'step': s} for x, s in ((0.3, 5), (0.2, 200))))
     log('ssdlite_edgenext_x_small_coco', {'loss': 1.0, 'iter': 50}, {metric: 0.211, 'step': 5})
     log('ssdlite_edgenext_xx_small_coco', {'loss': 1.0, 'iter': 50})
-    log('ssdlite_mobilenet_v2_coco', {metric: 0.2, 'step': 5}, '{"coco/bbo')
+    log('ssdlite_mobilenet_v2_coco', '{"coco/bbo', {metric: 0.2, 'step': 5})
     (tmp_path / 'runs' / 'ssdlite_mobilevit_small_coco').mkdir()
     run_tool('reproduce.py', '3', '--work-dirs', tmp_path / 'runs')
     said = capsys.readouterr().out
@@ -48,7 +48,7 @@ def test_results_of_runs(run_tool, tmp_path, monkeypatch, capsys):
         'detection/ssdlite_edgenext_small_bn_hs_coco': 'not run',
         'detection/ssdlite_edgenext_x_small_coco': '21.1 (after 5 of 200)',
         'detection/ssdlite_edgenext_xx_small_coco': 'unknown: the log of ',
-        'peers/ssdlite_mobilenet_v2_coco': 'unknown: line 2 of ',
+        'peers/ssdlite_mobilenet_v2_coco': 'unknown: line 1 of ',
         'peers/ssdlite_mobilevit_small_coco': 'unknown: ',
     }.items():
         (row,) = (line for line in said.splitlines() if f'(../configs/{config}.py)' in line)
