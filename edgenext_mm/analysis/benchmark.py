@@ -96,7 +96,7 @@ def benchmark(
         batch_size: the number of images.
         shape: height and width of the images in pixels.
         threads: the number of PyTorch's threads.
-        runs: calls of each model that count, after three that do not.
+        runs: calls of each model that count, after three that do not, and of matrix products.
         backward: go back to the parameters' gradients as well.
         against: folder of another checkout, whose models are measured as well.
         exported: files to measure as well, and beside them the peers, exported by
@@ -139,7 +139,8 @@ def benchmark(
             result.memory, result.parameters, result.multiply_adds = _submit(
                 worker, _inspect, index
             )
-        return [result for result, _ in turns], _submit(built[0][0], measure_peaks)
+        peaks = _submit(built[0][0], partial(measure_peaks, runs=runs))
+        return [result for result, _ in turns], peaks
 
 
 def _submit(worker: ProcessPoolExecutor, function: Callable, *args: Any) -> Any:

@@ -1,4 +1,5 @@
 import shutil
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
 import pytest
 import torch
@@ -15,12 +16,37 @@ def rows(text):
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
 
 
+class Here(Executor):
+    """In the place of another process, which would import the libraries once more."""
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+@pytest.fixture
+def benchmark(run_tool, monkeypatch):
+    """Run the tool, with the models of this checkout in this process."""
+
+    def executor(workers, context, start, arguments):
+        _, checkout = arguments
+        if checkout:
+            return ProcessPoolExecutor(workers, context, start, arguments)
+        start(*arguments)
+        return Here()
+
+    monkeypatch.setattr('edgenext_mm.analysis.benchmark.ProcessPoolExecutor', executor)
+    threads = torch.get_num_threads()  # which stay as they are
+    return lambda *arguments: run_tool('benchmark.py', *arguments, '--threads', threads)
+
+
 @pytest.mark.slow
-def test_compares_backbones(run_tool, tmp_path, capsys):
+def test_compares_backbones(benchmark, tmp_path, capsys):
     config = CLS_CONFIGS / 'edgenext_xx_small_imagenet.py'
     out = tmp_path / 'table.md'
-    run_tool(
-        *('benchmark.py', config, '--batch-sizes', 2, '--shape', 64, 96, '--runs', 3),
+    benchmark(
+        *(config, '--batch-sizes', 2, '--shape', 64, 96, '--runs', 3),
         *('--markdown', out, '--peers', 'timm', 'mmpretrain'),
         *('--cfg-options', 'model.backbone.in_channels=1'),
     )
@@ -48,14 +74,14 @@ MODELS.register_module('EdgeNeXt', force=True, module=Marked)
 
 
 @pytest.mark.slow
-def test_compares_checkouts(run_tool, tmp_path, capsys):
+def test_compares_checkouts(benchmark, tmp_path, capsys):
     """The other checkout's network has a million more parameters."""
     before = tmp_path / 'before'
     shutil.copytree(ROOT / 'edgenext_mm', before / 'edgenext_mm')
     with (before / 'edgenext_mm/models/__init__.py').open('a') as file:
         file.write(f'from ..registry import MODELS\n{MARK}')
-    run_tool(
-        *('benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--against', before),
+    benchmark(
+        *(CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--against', before),
         *('--batch-sizes', 1, '--shape', 64, 64, '--runs', 2, '--peers', 'timm'),
     )
     table = rows(capsys.readouterr().out)
@@ -68,35 +94,31 @@ def test_compares_checkouts(run_tool, tmp_path, capsys):
     }
     assert table['before, eager']['over before, eager'] == '1.00'
     with pytest.raises(SystemExit, match=r'nowhere/edgenext_mm/__init__.py does not exist'):
-        run_tool(
-            'benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--against', 'nowhere'
-        )
+        benchmark(CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--against', 'nowhere')
 
 
 @pytest.mark.slow
-def test_compares_detectors(run_tool, capfd):
+def test_compares_detectors(benchmark, capsys):
     config = CONFIGS / 'ssdlite_edgenext_xx_small_coco.py'
-    run_tool(
-        *('benchmark.py', config, '--whole', '--batch-sizes', 1, '--shape', 64, 64, '--runs', 3),
-    )
-    table = rows(capfd.readouterr().out)
+    benchmark(config, '--whole', '--batch-sizes', 1, '--shape', 64, 64, '--runs', 3)
+    table = rows(capsys.readouterr().out)
     assert list(table)[-1] == 'ssdlite320_mobilenet_v3_large' and len(table) == 3
-    run_tool(
-        *('benchmark.py', config, '--whole', '--batch-sizes', 1, '--shape', 64, 64, '--runs', 2),
-        *('--cfg-options', 'model.backbone.in_channels=4'),
-    )
-    out, err = capfd.readouterr()
-    assert list(rows(out)) == ['edgenext_mm, eager', 'edgenext_mm, deploy']
-    assert 'model is for images of 3 channels, not 4, and left out' in err
+    with pytest.warns(UserWarning, match='model is for images of 3 channels, not 4, and left out'):
+        benchmark(
+            *(config, '--whole', '--batch-sizes', 1, '--shape', 64, 64),
+            *('--runs', 2, '--cfg-options', 'model.backbone.in_channels=4'),
+        )
+    table = rows(capsys.readouterr().out)
+    assert list(table) == ['edgenext_mm, eager', 'edgenext_mm, deploy']
     with pytest.raises(SystemExit, match='--whole is for detectors and segmentors'):
-        run_tool('benchmark.py', CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--whole')
+        benchmark(CLS_CONFIGS / 'edgenext_xx_small_imagenet.py', '--whole')
 
 
 @pytest.mark.slow
-def test_compares_training(run_tool, capsys):
+def test_compares_training(benchmark, capsys):
     config = CLS_CONFIGS / 'edgenext_xx_small_imagenet.py'
-    run_tool(
-        *('benchmark.py', config, '--backward', '--with-cp', '--batch-sizes', 2, '--runs', 2),
+    benchmark(
+        *(config, '--backward', '--with-cp', '--batch-sizes', 2, '--runs', 2),
         *('--shape', 128, 128, '--peers', 'timm'),
     )
     memory = {name: int(row['memory (MiB)']) for name, row in rows(capsys.readouterr().out).items()}

@@ -1,7 +1,11 @@
+import io
+import subprocess
 import sys
+from contextlib import redirect_stdout
+from types import SimpleNamespace
 
 import pytest
-from conftest import CONFIGS
+from conftest import CONFIGS, ROOT
 
 from edgenext_mm.analysis.company import measure_company
 from edgenext_mm.errors import InputError
@@ -10,7 +14,19 @@ DEMO = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 
 
 @pytest.mark.slow
-def test_trains_alone_and_in_company(run_tool, capsys):
+def test_trains_alone_and_in_company(run_tool, monkeypatch, capsys):
+    """In this process, which has imported the libraries."""
+
+    def train(command, env, **_):
+        assert env['OMP_NUM_THREADS'] == '1' and env['GOMP_SPINCOUNT'] == '0'
+        python, tool, *arguments = command
+        assert (python, tool) == (sys.executable, str(ROOT / 'tools/train.py'))
+        with redirect_stdout(io.StringIO()):
+            run_tool('train.py', *arguments)
+        return subprocess.CompletedProcess(command, 0)
+
+    module = SimpleNamespace(**{**vars(subprocess), 'run': train})
+    monkeypatch.setattr('edgenext_mm.analysis.company.subprocess', module)
     small = ('train_dataloader.batch_size=1', 'train_dataloader.num_workers=0')
     run_tool(
         *('benchmark_company.py', DEMO, '--iterations', 5, '--rounds', 1, '--busy', 1),

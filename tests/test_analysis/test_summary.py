@@ -13,6 +13,12 @@ SEG = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 DET = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 
 
+@pytest.fixture(autouse=True)
+def no_search_for_garbage(monkeypatch):
+    """Of mmengine for each dataset, among all that is imported."""
+    monkeypatch.setattr('gc.collect', lambda: 0)
+
+
 @pytest.fixture
 def data(demo_data, tmp_path):
     """A copy of the demo data to spoil."""
@@ -25,7 +31,13 @@ def mask(data):
 
 
 @pytest.fixture
-def message(run_tool, data):
+def quick_picture(monkeypatch):
+    """Make the picture, but leave out Matplotlib's drawing of it, which takes longest."""
+    monkeypatch.setattr('edgenext_mm.analysis.summary.render', lambda figure, path: b'')
+
+
+@pytest.fixture
+def message(run_tool, data, quick_picture):
     """Run a tool on the data and return its error."""
 
     def run(config, *options, tool='check_dataset.py'):
@@ -235,7 +247,7 @@ def test_json_for_machines(run_tool, data, capsys):
     assert all(any(str(mask) in text for text in problems) for mask in masks)
 
 
-def test_train_and_val_are_compared(run_tool, data, capsys):
+def test_train_and_val_are_compared(run_tool, data, quick_picture, capsys):
     folder = data / 'VOC2012'
     lists = {split: folder / f'ImageSets/Segmentation/{split}.txt' for split in ('train', 'val')}
     name, other = lists['train'].read_text().split()[:2]
@@ -308,7 +320,7 @@ def test_configs_for_nothing(message, tmp_path, change, expected):
     assert expected in text and ('Training cannot start' in text or 'as a config' in text)
 
 
-def test_progress_in_lines(run_tool, demo_data, capsys):
+def test_progress_in_lines(run_tool, demo_data, quick_picture, capsys):
     run_tool('check_dataset.py', DET, '--processes=1')
     lines = [line for line in capsys.readouterr().err.splitlines() if 'images: ' in line]
     assert sum(line.startswith('train images') for line in lines) == 11

@@ -9,6 +9,7 @@ from conftest import CONFIGS, SEG_CONFIGS, options, run_here
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from small_networks import ARCH
 
 from edgenext_mm.analysis.logs import read_scalars
 
@@ -19,7 +20,7 @@ CONFIG_OF = {
 # A convolution encoder, an SDTA encoder with position encoding, and the task's own layers.
 TWO_BLOCKS = """
 _base_ = {base!r}
-arch = dict(_delete_=True, depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
+arch = dict(_delete_=True, **{arch})
 model = dict(backbone=dict(arch=arch, out_indices=(0, 1)))
 train_dataloader = dict(num_workers=0, persistent_workers=False)
 """
@@ -54,7 +55,7 @@ def train(tmp_path_factory, demo_data):
         config = folder / 'config.py'
         text = TWO_BLOCKS + PARTS[task]
         length = dict(iterations=ITERATIONS, epochs=ITERATIONS // 4)
-        config.write_text(text.format(base=str(CONFIG_OF[task]), **length))
+        config.write_text(text.format(base=str(CONFIG_OF[task]), arch=ARCH, **length))
         settings |= {
             'randomness.seed': 0,
             'default_hooks.logger.interval': 1,
@@ -132,7 +133,8 @@ def test_compiles_the_networks_alone(demo_data, monkeypatch, tmp_path):
     cfg.work_dir = str(tmp_path)
     cfg.compile = options = dict(backend='eager')
     cfg.train_cfg.update(max_epochs=1, val_interval=1)
-    cfg.model.backbone.arch = dict(depths=(1, 1, 1, 1), dims=(24, 48, 88, 168), num_heads=4)
+    cfg.model.backbone.update(arch=ARCH, out_indices=(0, 1))
+    cfg.model.neck.in_channels = (8, 16)
     for steps in (cfg.train_dataloader.dataset.pipeline, cfg.val_dataloader.dataset.pipeline):
         next(step for step in steps if step['type'] == 'Resize')['scale'] = (64, 64)
     for name in ('train', 'val', 'test'):
