@@ -13,12 +13,6 @@ SEG = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 DET = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 
 
-@pytest.fixture(autouse=True)
-def no_search_for_garbage(monkeypatch):
-    """Of mmengine for each dataset, among all that is imported."""
-    monkeypatch.setattr('gc.collect', lambda: 0)
-
-
 @pytest.fixture
 def data(demo_data, tmp_path):
     """A copy of the demo data to spoil."""

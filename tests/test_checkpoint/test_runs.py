@@ -37,8 +37,6 @@ def load(demo_data, tmp_path, monkeypatch):
     """
     for variable, value in data_roots(demo_data).items():
         monkeypatch.setenv(variable, value)
-    # mmengine looks for garbage among all that is imported, for each dataset.
-    monkeypatch.setattr('gc.collect', lambda: 0)
 
     def run(task, mode, content, tta=False, hooks=(), **settings):
         torch.save(content, tmp_path / 'loaded.pth')
