@@ -88,7 +88,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if runner.iter and last and self.file_backend.exists(last):
             self.last_ckpt = last
         self.saved_at = time.monotonic()
-        # mmengine's own Runner would leave them like that when a run has ended.
+        # mmengine's own Runner does not tell the end of a run that fails: the handlers would stay.
         if request := getattr(runner, 'stop_request', None):
             self.request = request
             request.listen()
