@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from .fold import fold_norm, fold_scale
 from .ops import (
     Pointwise,
+    behind_layer_scale,
     can_fuse,
-    casts_to_float16,
     compiles_for_training,
     recomputed,
     to_map,
@@ -120,11 +120,6 @@ class CrossCovarianceAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map tokens (N, H, W, dim) to tokens of the same shape."""
-        if casts_to_float16(x) and self.temperature.dtype == torch.float32:
-            # Behind the layer scale, which starts at 1e-6, all gradients of the attention would be
-            # under the numbers of float16.
-            with torch.autocast(x.device.type, enabled=False):
-                return self.forward(x.float())
         qkv = self.qkv(x).flatten(1, 2).unflatten(2, (3, self.num_heads, -1))
         q, k, v = qkv.transpose(1, 3).unbind(dim=2)  # (N, heads, H * W, dim / heads) each
         attn = _normalized(q).transpose(-2, -1) @ _normalized(k)
@@ -227,9 +222,13 @@ class ConvEncoder(_Encoder):
         self.starts_stage = dwconv.in_channels != dwconv.out_channels
         self.dwconv = dwconv
 
+    def _branch(self, x: torch.Tensor) -> torch.Tensor:
+        return self._mlp(x if self.starts_stage else self.dwconv(x))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.dwconv(x)
-        return self._add(y if self.starts_stage else x, self._mlp(y), self.gamma)
+        if self.starts_stage:
+            x = self.dwconv(x)
+        return self._add(x, behind_layer_scale(self._branch, x, self.gamma, self), self.gamma)
 
 
 class SDTAEncoder(_Encoder):
@@ -281,15 +280,21 @@ class SDTAEncoder(_Encoder):
             outs.append(conv(groups[i] + outs[-1]))
         return torch.cat((*outs, groups[len(outs)]), dim=1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self._multi_scale(x)
+    def _branch(self, x: torch.Tensor) -> torch.Tensor:
+        x = self._multi_scale(x)
         if self.normalized_shortcut:
-            y = self.norm_xca(y)
+            x = self.norm_xca(x)
         if self.pos_embd is not None:
-            y = y + self.pos_embd(y.shape[2], y.shape[3])
-        tokens = self.to_tokens(y if self.normalized_shortcut else self.norm_xca(y))
-        y = self._add(y, self.xca(tokens), self.gamma_xca)
-        return self._add(x, self._mlp(y), self.gamma)
+            x = x + self.pos_embd(x.shape[2], x.shape[3])
+        layers = self.norm_xca, self.xca
+        tokens = behind_layer_scale(self._attend, x, self.gamma_xca, *layers)
+        return self._mlp(self._add(x, tokens, self.gamma_xca))
+
+    def _attend(self, x: torch.Tensor) -> torch.Tensor:
+        return self.xca(self.to_tokens(x if self.normalized_shortcut else self.norm_xca(x)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._add(x, behind_layer_scale(self._branch, x, self.gamma, self), self.gamma)
 
 
 class Stage(nn.Sequential):

@@ -5,11 +5,11 @@ A feature map is (N, C, H, W) in channels-last memory. Its tokens are the same m
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn as nn
@@ -83,6 +83,56 @@ def _autocast_dtype(device: str) -> torch.dtype:
     return torch.get_autocast_dtype(device)
 
 
+def behind_layer_scale(
+    branch: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    gamma: torch.Tensor | None,
+    *modules: nn.Module,
+) -> torch.Tensor:
+    """Compute what a layer scale multiplies, with gradients that float16 can hold.
+
+    Layer scales start at 1e-6, and the gradients behind them would be under the numbers of float16.
+    Under float16 autocast they are therefore divided by the layer scale all through the branch, and
+    multiplied again where they leave it: towards ``x``, and in float32 towards the parameters.
+
+    Args:
+        branch: a function of ``x`` and of the parameters of ``modules``.
+        x: its input.
+        gamma: the layer scale, or None.
+        modules: whose parameters the branch uses.
+
+    Returns:
+        ``branch(x)``.
+    """
+    if gamma is None or not torch.is_grad_enabled() or not casts_to_float16(x):
+        return branch(x)
+    scale = gamma.detach().abs().amax().clamp(min=1e-12)
+    with _scaled_gradients(modules, scale):
+        y = branch(_scale_gradient(x, scale))
+    return _scale_gradient(y.float(), 1 / scale)
+
+
+@contextmanager
+def _scaled_gradients(modules: Iterable[nn.Module], factor: torch.Tensor) -> Iterator[None]:
+    """Multiply the gradients that parameters get from what is computed meanwhile."""
+    layers = [layer for module in modules for layer in module.modules()]
+    found = [(m._parameters, name, p) for m in layers for name, p in m._parameters.items()]
+    try:
+        for parameters, name, parameter in found:
+            if parameter is not None:
+                parameters[name] = cast(nn.Parameter, _scale_gradient(parameter, factor))
+        yield
+    finally:
+        for parameters, name, parameter in found:
+            parameters[name] = parameter
+
+
+def _scale_gradient(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Return ``x`` as it is, with another gradient."""
+    fixed = x.detach()
+    return fixed + factor * (x - fixed)
+
+
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels of a map, eps 1e-6."""
 
@@ -135,7 +185,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
         elif x.is_cpu and type(self.weight) is nn.Parameter:
             # Beyond the caches, F.linear loses time with a pass for the bias.
             widest = max(self.in_features, self.out_features)
-            on_onednn = x.numel() // self.in_features * widest > 1_500_000 or _mkl_is_slow()
+            on_onednn = x.numel() // self.in_features * widest > 1_500_000 or _prefers_onednn()
             if torch.is_grad_enabled():
                 if on_onednn and _convolves_by_onednn(x):
                     return self._convolve(x)
@@ -175,8 +225,11 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
 
 @lru_cache
-def _mkl_is_slow() -> bool:
-    """Tell whether MKL leaves half of the processor unused: AMD's with AVX-512."""
+def _prefers_onednn() -> bool:
+    """Tell whether oneDNN's product is faster at every size: on AMD's processors with AVX-512.
+
+    MKL's has half of its speed on some of them, and 96 to 99% on others (docs/performance.md).
+    """
     cpuinfo = Path('/proc/cpuinfo')
     vendor = cpuinfo.read_text() if cpuinfo.is_file() else platform.processor()
     return _HAS_AVX512 and 'AuthenticAMD' in vendor
