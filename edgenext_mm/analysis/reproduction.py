@@ -10,7 +10,7 @@ from ..checkpoint.zoo import EXPERIMENTS, Experiment
 from ..configs import PREFIX, config_path
 from ..errors import InputError
 from .complexity import complexity_of
-from .logs import read_scalars
+from .logs import read_metric
 
 _HEAD = """# Reproduction
 
@@ -126,7 +126,7 @@ def _render(number: int, table: Table, work_dirs: Path) -> str:
 def _row(table: Table, experiment: Experiment, work_dirs: Path) -> tuple[str, ...]:
     config = Path(config_path(f'{PREFIX}{experiment.config}')).resolve()
     cfg = Config.fromfile(config)
-    parameters, multiply_adds = complexity_of(config, experiment.size)
+    parameters, multiply_adds = complexity_of(config, (experiment.size,) * 2)
     hours = table.gpus * table.hours * multiply_adds / table.multiply_adds
     gpus = cfg.auto_scale_lr.base_batch_size // cfg.train_dataloader.batch_size
     metric, *sizes = map(str, experiment.paper or ('', '', ''))
@@ -143,15 +143,9 @@ def _result(experiment: Experiment, cfg: Config, work_dir: Path) -> str:
     """Say what the run of a config has reached, or why nothing is known of it."""
     if not work_dir.exists():
         return 'not run' if experiment.ours is None else str(experiment.ours)
-    name = cfg.default_hooks.checkpoint.save_best
     try:
-        _, validations = read_scalars(work_dir)
+        values, length = read_metric(cfg, work_dir)
     except InputError as error:
         return f'unknown: {error}'
-    values = {step: row[name] for step, row in validations.items() if name in row}
-    if not values:
-        return f'unknown: the log of {work_dir} has no {name}'
-    best = max(values.values()) * (100 if name.startswith('coco/') else 1)
-    length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
-    done = max(values)
+    best, done = max(values.values()), max(values)
     return f'{best:.1f}' + (f' (after {done} of {length})' if done < length else '')
