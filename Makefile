@@ -64,8 +64,9 @@ demo-page: .venv-demo/.installed work_dirs/demo/last_checkpoint ## a page in the
 # stopped goes on. Two at a time: OMP_NUM_THREADS=1 make -j 2 compare
 SEEDS ?= 0 1 2
 BACKBONES ?= edgenext_xx_small edgenext_x_small mobilenet_v2_050 mobilenet_v2 mobilevit_xx_small
-SSDLITE ?= input_size=128,128 train_cfg.val_interval=14
-DEEPLABV3 ?= size=128 max_iters=500 train_cfg.val_interval=500 default_hooks.checkpoint.interval=100
+SSDLITE ?= input_size=128,128 max_epochs=10 train_cfg.val_interval=10
+DEEPLABV3 ?= size=128 max_iters=300 train_cfg.val_interval=300 default_hooks.checkpoint.interval=50 \
+	custom_hooks.0.momentum=0.02
 # A seed after the other, and so a table of one seed soon.
 RUNS = $(foreach seed,$(SEEDS),$(foreach head,ssdlite deeplabv3,$(foreach backbone,$(BACKBONES),\
 	work_dirs/compare/$(head)_$(backbone)/seed_$(seed))))
