@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..export.api import drawn_images, export, test_images
 from ..export.metadata import preparation
 from ..export.options import Options
-from .benchmark import benchmark_files
+from .benchmark import Result, benchmark_files
 from .complexity import complexity_of
 from .logs import read_metric, read_scalars
 
@@ -49,12 +49,14 @@ class Row:
         seconds: of an iteration, the median of all runs.
         parameters: their number in M.
         multiply_adds: their number in G, for an image of the size that is tested.
-        latency: seconds of the exported file for an image; None if it was not measured.
+        exported: how long the exported file takes for an image; None if it was not measured.
 
     Example:
+        >>> from edgenext_mm.analysis.benchmark import Result
         >>> from edgenext_mm.analysis.comparison import Row
-        >>> quick = Row('quick', 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, latency=0.004)
-        >>> slow = Row('slow', 'mIoU', '9 epochs', [39.0, 40.0], 0.3, 2.5, 0.6, latency=0.007)
+        >>> times = Result('quick', seconds=[0.004, 0.004]), Result('slow', seconds=[0.007, 0.007])
+        >>> quick = Row('quick', 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, times[0])
+        >>> slow = Row('slow', 'mIoU', '9 epochs', [39.0, 40.0], 0.3, 2.5, 0.6, times[1])
         >>> slow.is_behind(quick), quick.is_behind(slow)
         (True, False)
     """
@@ -66,13 +68,14 @@ class Row:
     seconds: float
     parameters: float
     multiply_adds: float
-    latency: float | None = None
+    exported: Result | None = None
 
     def is_behind(self, other: 'Row') -> bool:
         """Whether the other one is faster, and its worst run better than the best one here."""
-        if self.latency is None or other.latency is None:
+        if self.exported is None or other.exported is None:
             return False
-        return other.latency < self.latency and min(other.values) > max(self.values)
+        faster = other.exported.median < self.exported.median
+        return faster and min(other.values) > max(self.values)
 
 
 def compare_runs(
@@ -86,15 +89,17 @@ def compare_runs(
     Args:
         work_dirs: of tools/train.py, each of one run.
         threads: of ONNX Runtime.
-        calls: of each file. 0 measures no latency.
+        calls: of each file, 2 or more. 0 measures no latency.
 
     Returns:
         A row for each config, and for each run that is left out a sentence that says why.
 
     Raises:
-        InputError: if no run is at its end, if runs of a config have different settings, or if a
-            model cannot be exported.
+        InputError: if no run is at its end, if runs of a config have different settings, if a
+            model cannot be exported, or if the calls are too few.
     """
+    if calls < 2 and calls != 0:
+        raise InputError(f'--calls {calls}: the spread needs 2 calls or more; 0 measures none')
     runs: dict[str, list[Run]] = {}
     left_out = []
     for work_dir in map(Path, work_dirs):
@@ -110,9 +115,9 @@ def compare_runs(
     firsts = [of_config[0] for of_config in runs.values()]
     for metric in dict.fromkeys(row.metric for row in rows) if calls else ():
         measured = [index for index, row in enumerate(rows) if row.metric == metric]
-        latencies = _latencies([firsts[index] for index in measured], threads, calls)
-        for index, latency in zip(measured, latencies, strict=True):
-            rows[index].latency = latency
+        results = _measure([firsts[index] for index in measured], threads, calls)
+        for index, result in zip(measured, results, strict=True):
+            rows[index].exported = result
     return rows, left_out
 
 
@@ -157,8 +162,8 @@ def _row(runs: Sequence[Run]) -> Row:
     )
 
 
-def _latencies(runs: Sequence[Run], threads: int, calls: int) -> list[float]:
-    """Return the seconds of the exported models for an image."""
+def _measure(runs: Sequence[Run], threads: int, calls: int) -> list[Result]:
+    """Export the models of runs, and measure them."""
     with TemporaryDirectory() as folder:
         files = []
         for run in runs:
@@ -169,7 +174,7 @@ def _latencies(runs: Sequence[Run], threads: int, calls: int) -> list[float]:
             images = test_images(cfg) or drawn_images(f'{folder}/drawn')
             export(cfg, str(checkpoint), Options('onnx'), file, images)
             files.append(file)
-        return [result.median for result in benchmark_files(files, threads, calls)]
+        return benchmark_files(files, threads, calls)
 
 
 def table(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
@@ -180,14 +185,16 @@ def table(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
         left_out: of :func:`compare_runs`.
 
     Example:
+        >>> from edgenext_mm.analysis.benchmark import Result
         >>> from edgenext_mm.analysis.comparison import Row, table
-        >>> quick = Row('quick', 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, latency=0.004)
-        >>> slow = Row('slow', 'mIoU', '9 epochs', [39.0], 0.3, 2.5, 0.6, latency=0.007)
+        >>> times = Result('quick', seconds=[0.004, 0.004]), Result('slow', seconds=[0.007, 0.007])
+        >>> quick = Row('quick', 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, times[0])
+        >>> slow = Row('slow', 'mIoU', '9 epochs', [39.0], 0.3, 2.5, 0.6, times[1])
         >>> print(table([slow, quick], ['runs/third has no config: has a run begun?']))
         | config | parameters (M) | MAdds (G) | trained for | s an iteration | runs | mIoU | ...
-        |---|---|---|---|---|---|---|---|---|
-        | quick | 1.500 | 0.300 | 9 epochs | 0.200 | 2 | 42.0 (41.0 to 43.0) | 4.00 | |
-        | slow | 2.500 | 0.600 | 9 epochs | 0.300 | 1 | 39.0 | 7.00 | quick |
+        |---|---|---|---|---|---|---|---|---|---|
+        | quick | 1.500 | 0.300 | 9 epochs | 0.200 | 2 | 42.0 (41.0 to 43.0) | 4.00 | 0 | |
+        | slow | 2.500 | 0.600 | 9 epochs | 0.300 | 1 | 39.0 | 7.00 | 0 | quick |
         <BLANKLINE>
         Left out:
         - runs/third has no config: has a run begun?
@@ -195,10 +202,12 @@ def table(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
     parts = []
     for metric in dict.fromkeys(row.metric for row in rows):
         header = ['config', 'parameters (M)', 'MAdds (G)', 'trained for', 's an iteration', 'runs']
-        header += [metric, 'ms', 'behind']
+        header += [metric, 'ms', 'spread (%)', 'behind']
         lines = [f'| {" | ".join(header)} |', '|---' * len(header) + '|']
         own = [row for row in rows if row.metric == metric]
-        for row in sorted(own, key=lambda row: (row.latency or 0, row.multiply_adds)):
+        own.sort(key=lambda row: row.exported.median if row.exported else row.multiply_adds)
+        for row in own:
+            time = row.exported
             spread = f' ({min(row.values):.1f} to {max(row.values):.1f})'
             cells = [
                 row.name,
@@ -208,7 +217,7 @@ def table(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
                 f'{row.seconds:.3f}',
                 str(len(row.values)),
                 f'{mean(row.values):.1f}' + spread * (len(row.values) > 1),
-                '' if row.latency is None else f'{row.latency * 1e3:.2f}',
+                *((f'{time.median * 1e3:.2f}', f'{time.spread * 100:.0f}') if time else ('', '')),
                 ', '.join(other.name for other in own if row.is_behind(other)),
             ]
             lines.append(f'| {" | ".join(cells)} |')

@@ -56,15 +56,17 @@ def test_runs_of_a_config_are_a_row(write, tmp_path, run_tool, capsys):
     said = capsys.readouterr().out
     common = ['1.500', '0.256']
     assert rows(said) == {
-        'good': [*common, '14 epochs', '0.200', '2', '31.5 (31.0 to 32.0)', '', ''],
-        'poor': [*common, '14 epochs', '0.200', '1', '20.0', '', ''],
-        'other': [*common, '800 iterations', '0.200', '1', '55.2', '', ''],
+        'good': [*common, '14 epochs', '0.200', '2', '31.5 (31.0 to 32.0)', '', '', ''],
+        'poor': [*common, '14 epochs', '0.200', '1', '20.0', '', '', ''],
+        'other': [*common, '800 iterations', '0.200', '1', '55.2', '', '', ''],
     }
-    assert said.count('|---') / 9 == 2  # tables, one a metric
+    assert said.count('|---') / 10 == 2  # tables, one a metric
     assert f'- {runs[3]} was last validated at 7 of 14: go on with' in said
     assert f'- {runs[5]} has no config: has a run begun?' in said
     with pytest.raises(InputError, match=r'no run is at its end: .*poor'):
         comparison.compare_runs(runs[5:])
+    with pytest.raises(InputError, match='--calls 1: the spread needs 2'):
+        comparison.compare_runs(runs, calls=1)
 
 
 def test_runs_of_one_config_have_one_recipe(write):
@@ -90,7 +92,7 @@ def test_a_run_that_is_resumed_at_its_end(run_tool, tmp_path, capsys):
         capsys.readouterr()
         run_tool('analysis/compare_runs.py', tmp_path / 'run', '--calls', 2, '--threads', 1)
         said.append(rows(capsys.readouterr().out)['tiny'])
-    *before, latency, _ = said[0]
+    *before, latency, _, _ = said[0]
     assert before[2] == '1 epochs' and before[4] == '1'
-    assert said[1][:-2] == before
+    assert said[1][:-3] == before
     assert float(latency) > 0
