@@ -61,7 +61,7 @@ demo-page: .venv-demo/.installed work_dirs/demo/last_checkpoint ## a page in the
 	.venv-demo/bin/python tools/demo.py $(DEMO) --checkpoint "$$(cat work_dirs/demo/last_checkpoint)"
 
 # Small images and few iterations, for all of it to be done in hours on two cores. A run that was
-# stopped goes on. Two at a time: OMP_NUM_THREADS=1 make -j 2 compare
+# stopped goes on.
 SEEDS ?= 0 1 2
 BACKBONES ?= edgenext_xx_small edgenext_x_small mobilenet_v2_050 mobilenet_v2 mobilevit_xx_small
 SSDLITE ?= input_size=128,128 max_epochs=10 train_cfg.val_interval=10
@@ -72,7 +72,7 @@ RUNS = $(foreach seed,$(SEEDS),$(foreach head,ssdlite deeplabv3,$(foreach backbo
 	work_dirs/compare/$(head)_$(backbone)/seed_$(seed))))
 
 compare: $(RUNS:=/.trained) ## train EdgeNeXt and its rivals alike on the drawn scenes, print a table
-	.venv/bin/python tools/analysis/compare_runs.py $(RUNS)
+	.venv/bin/python tools/analysis/compare_runs.py $(RUNS) --threads 1 --calls 60
 
 work_dirs/compare/ssdlite_%/.trained: | data/demo/demo_data.json
 	COCO_ROOT=data/demo $(call train,ssdlite,$(SSDLITE))
