@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST = -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder \
 	--max-worker-restart=0 $(ARGS)
 
-.PHONY: help demo demo-seg demo-cls demo-export demo-page test test-all test-fast test-page \
+.PHONY: help demo demo-seg demo-cls demo-export demo-page compare test test-all test-fast test-page \
 	test-upstream coverage fuzz soak lint docs
 .DEFAULT_GOAL := help
 
@@ -59,6 +59,35 @@ demo-export: .venv/.installed work_dirs/demo/last_checkpoint ## ONNX files of th
 
 demo-page: .venv-demo/.installed work_dirs/demo/last_checkpoint ## a page in the browser to try the demo's detector
 	.venv-demo/bin/python tools/demo.py $(DEMO) --checkpoint "$$(cat work_dirs/demo/last_checkpoint)"
+
+# Small images and few iterations, for all of it to be done in hours on two cores. A run that was
+# stopped goes on.
+SEEDS ?= 0 1 2
+BACKBONES ?= edgenext_xx_small edgenext_x_small mobilenet_v2_050 mobilenet_v2 mobilevit_xx_small
+SSDLITE ?= input_size=128,128 max_epochs=10 train_cfg.val_interval=10
+DEEPLABV3 ?= size=128 max_iters=300 train_cfg.val_interval=300 default_hooks.checkpoint.interval=50 \
+	custom_hooks.0.momentum=0.02
+# A seed after the other, and so a table of one seed soon.
+RUNS = $(foreach seed,$(SEEDS),$(foreach head,ssdlite deeplabv3,$(foreach backbone,$(BACKBONES),\
+	work_dirs/compare/$(head)_$(backbone)/seed_$(seed))))
+
+compare: $(RUNS:=/.trained) ## train EdgeNeXt and its rivals alike on the drawn scenes, print a table
+	.venv/bin/python tools/analysis/compare_runs.py $(RUNS) --threads 1 --calls 60
+
+work_dirs/compare/ssdlite_%/.trained: | data/demo/demo_data.json
+	COCO_ROOT=data/demo $(call train,ssdlite,$(SSDLITE))
+
+work_dirs/compare/deeplabv3_%/.trained: | data/demo/demo_data.json
+	VOC_ROOT=data/demo/VOC2012 $(call train,deeplabv3,$(DEEPLABV3))
+
+define train
+.venv/bin/python tools/train.py configs/*/$(1)_$(*D)_demo.py --work-dir $(@D) --resume \
+		--cfg-options $(2) randomness.seed=$(subst seed_,,$(*F))
+	touch $@
+endef
+
+data/demo/demo_data.json: | .venv/.installed
+	.venv/bin/python tools/make_demo_data.py data/demo
 
 work_dirs/demo/last_checkpoint:
 	@echo 'error: there is no $@: run make demo first' >&2; exit 1

@@ -4,9 +4,13 @@ import pytest
 import torch
 from conftest import CONFIGS, ROOT, SEG_CONFIGS
 from killed_runs import SIDE, last_checkpoint, small_run
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.model import convert_sync_batchnorm
-from mmengine.registry import RUNNERS
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, RUNNERS, DefaultScope
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
 from small_examples import task_of
 from torch.nn import BatchNorm2d, SyncBatchNorm
 
@@ -15,11 +19,19 @@ from edgenext_mm.checkpoint.pretrained import fit
 from edgenext_mm.errors import InputError
 from edgenext_mm.models import TimmBackbone
 
-PEERS = sorted((ROOT / 'configs' / 'peers').glob('*.py'))
+FOLDER = ROOT / 'configs' / 'peers'
+PEERS = sorted({*FOLDER.glob('*.py')} - {*FOLDER.glob('*_demo.py')})
 OURS = {
     'detection': CONFIGS / 'ssdlite_edgenext_small_coco.py',
     'segmentation': SEG_CONFIGS / 'deeplabv3_edgenext_small_voc.py',
 }
+DEMOS = {
+    'detection': CONFIGS / 'ssdlite_edgenext_xx_small_demo.py',
+    'segmentation': SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py',
+}
+DEMO_PEERS = sorted(
+    path for folder in (FOLDER, CONFIGS, SEG_CONFIGS) for path in folder.glob('*_demo.py')
+)
 
 
 @pytest.mark.slow
@@ -57,6 +69,34 @@ def test_trains_and_evaluates(path, demo_data, tmp_path):
     assert weights.keys() == runner.model.state_dict().keys()
     for key, value in weights.items():
         assert value.equal(saved['state_dict'][key]), key
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in DEMO_PEERS if path not in DEMOS.values()], ids=lambda path: path.stem
+)
+def test_demo_learns_from_scratch(path):
+    """By the recipe of the demo, which has a test with its data."""
+    cfg = Config.fromfile(path)
+    task = task_of(cfg)
+    assert without_backbone(path) == without_backbone(DEMOS[task])
+    assert not cfg.model.backbone.get('pretrained')
+    torch.manual_seed(0)
+    if task == 'detection':
+        box = InstanceData(bboxes=torch.tensor([[8.0, 8, 40, 40]]), labels=torch.tensor([5]))
+        sample = DetDataSample(gt_instances=box, metainfo=dict(img_shape=(SIDE, SIDE)))
+    else:
+        cfg.model.data_preprocessor.size = (SIDE, SIDE)
+        mask = PixelData(data=torch.randint(7, (1, SIDE, SIDE)))
+        sample = SegDataSample(gt_sem_seg=mask, metainfo=dict(img_shape=(SIDE, SIDE)))
+    images = torch.randint(256, (2, 3, SIDE, SIDE), dtype=torch.uint8)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    for _ in range(2):
+        losses = model.train_step(dict(inputs=[*images], data_samples=[sample] * 2), optimizer)
+        assert losses['loss'].isfinite()
+    assert [name for name, p in model.named_parameters() if not optimizer.optimizer.state[p]] == []
 
 
 def without_backbone(path):

@@ -79,8 +79,7 @@ def main() -> None:
     check_packages(own.packages, own.extra)
     args = parse_args(make_parser())
 
-    from edgenext_mm.datasets.demo.data import make_demo_data
-    from edgenext_mm.export.api import export, test_images
+    from edgenext_mm.export.api import drawn_images, export, test_images
     from edgenext_mm.export.tensorrt import advice
 
     cfg = load_config(args)
@@ -88,10 +87,7 @@ def main() -> None:
     precision = '_half' if args.half else '_int8' if args.int8 else ''
     out = args.out or Path(f'{Path(args.config).stem}{precision}{own.suffix}')
     with TemporaryDirectory() as folder:
-        images = test_images(cfg)
-        if not images:
-            make_demo_data(folder, train=1, val=10, processes=1)
-            images = sorted(map(str, Path(folder).glob('val2017/*.jpg')))
+        images = test_images(cfg) or drawn_images(folder)
         report = export(cfg, checkpoint, options, out, images)
     written = [out, out.with_suffix('.bin')] if args.format == 'openvino' else [out]
     files = [file for path in written for file in (path, *path.rglob('*')) if file.is_file()]

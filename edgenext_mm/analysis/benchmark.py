@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 
 from .candidates import Candidate, build_candidates, export_candidate
 from .complexity import count_complexity
-from .exported import ExportedFile
+from .exported import ExportedFile, shape_for
 from .metrics import Tested
 
 WARMUP = 3
@@ -127,20 +127,51 @@ def benchmark(
         ]
         for _, file in files:
             file.set_images(images)
-        for _, call in turns:
-            for _ in range(WARMUP):
-                call()
-        order, pause = random.Random(0), LONG_PAUSE if files else PAUSE if against else 0
-        for _ in range(runs):
-            for result, call in order.sample(turns, len(turns)):
-                time.sleep(pause)
-                result.seconds.append(call())
+        _take_turns(turns, runs, LONG_PAUSE if files else PAUSE if against else 0)
         for worker, index, result in built:
             result.memory, result.parameters, result.multiply_adds = _submit(
                 worker, _inspect, index
             )
         peaks = _submit(built[0][0], partial(measure_peaks, runs=runs))
         return [result for result, _ in turns], peaks
+
+
+def benchmark_files(paths: Sequence[str | Path], threads: int = 2, runs: int = 20) -> list[Result]:
+    """Call exported files in turn, in shuffled order, and note how long each call takes.
+
+    Args:
+        paths: files of one task that take one image of one size.
+        threads: of each runtime.
+        runs: calls of each file that count, after three that do not.
+
+    Returns:
+        A result for each file, in their order.
+
+    Raises:
+        InputError: if a file cannot be opened, or they do not take the same images.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(ExportedFile(path, threads)) for path in paths]
+        shape = shape_for(files, None, [1])
+        for file in files:
+            file.set_images((1, file.metadata['input']['channels'], *shape))
+        results = [Result(file.path.name, file=file) for file in files]
+        calls = [file.seconds for file in files]
+        _take_turns([*zip(results, calls, strict=True)], runs, LONG_PAUSE)
+    return results
+
+
+def _take_turns(
+    turns: Sequence[tuple[Result, Callable[[], float]]], runs: int, pause: float
+) -> None:
+    for _, call in turns:
+        for _ in range(WARMUP):
+            call()
+    order = random.Random(0)
+    for _ in range(runs):
+        for result, call in order.sample(turns, len(turns)):
+            time.sleep(pause)
+            result.seconds.append(call())
 
 
 def _submit(worker: ProcessPoolExecutor, function: Callable, *args: Any) -> Any:

@@ -59,17 +59,17 @@ def count_complexity(model: nn.Module, shape: tuple[int, int]) -> dict[str, tupl
 
 
 @cache
-def complexity_of(config: Path, size: int) -> tuple[float, float]:
+def complexity_of(config: Path, shape: tuple[int, int]) -> tuple[float, float]:
     """Return the parameters in M and the multiply-adds in G of a config's model.
 
     Args:
         config: file of the config.
-        size: sides of the image in pixels.
+        shape: height and width of the image in pixels.
     """
     cfg = Config.fromfile(config)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
-    parameters, multiply_adds = count_complexity(model, (size, size))['model']
+    parameters, multiply_adds = count_complexity(model, shape)['model']
     return parameters / 1e6, multiply_adds / 1e9
 
 

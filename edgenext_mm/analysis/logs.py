@@ -5,6 +5,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from ..errors import InputError
 
 Scalars = dict[int, dict[str, Any]]
@@ -52,6 +54,29 @@ def read_scalars(work_dir: str | Path) -> tuple[Scalars, Scalars]:
                 del scalars[stale]
             scalars.update({row[key]: row for row in new})
     return train, val
+
+
+def read_metric(cfg: Config, work_dir: str | Path) -> tuple[dict[int, float], int]:
+    """Read the metric by which a run chooses its best checkpoint.
+
+    Args:
+        cfg: config of the run.
+        work_dir: its work directory.
+
+    Returns:
+        The metric in percent by epoch, or by iteration if the training loop counts these; and at
+        which of them the run ends.
+
+    Raises:
+        InputError: see :func:`read_scalars`, and if the metric is not in the log.
+    """
+    name = cfg.default_hooks.checkpoint.save_best
+    _, validations = read_scalars(work_dir)
+    scale = 100 if name.startswith('coco/') else 1
+    values = {step: scale * row[name] for step, row in validations.items() if name in row}
+    if not values:
+        raise InputError(f'the log of {work_dir} has no {name}')
+    return values, cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

@@ -80,7 +80,7 @@ def render_model_zoo(configs: Path) -> str:
 
 
 def _complexity(config: Path, size: int) -> list[str]:
-    return [f'{count:.3f}' for count in complexity_of(config, size)]
+    return [f'{count:.3f}' for count in complexity_of(config, (size, size))]
 
 
 def _link(config: str) -> str:

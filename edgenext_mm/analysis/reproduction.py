@@ -10,25 +10,28 @@ from ..checkpoint.zoo import EXPERIMENTS, Experiment
 from ..configs import PREFIX, config_path
 from ..errors import InputError
 from .complexity import complexity_of
-from .logs import read_scalars
+from .logs import read_metric
 
 _HEAD = """# Reproduction
 
-`python tools/reproduce.py 3` prints table 3 of [the paper](https://arxiv.org/abs/2206.10589),
-and `python tools/reproduce.py all --out docs/reproduction.md` writes this page. "Here" is the best
-validation in the log of `work_dirs/<name of the config>`; `--work-dirs` names another folder.
-Parameters (M) and multiply-adds (G) are those that
-`python tools/get_complexity.py CONFIG --shape SIZE SIZE` prints. Notes say why some differ from the
-paper's.
+What [the paper](https://arxiv.org/abs/2206.10589) reports, beside what was trained here, and the
+command that trains each row. `python tools/reproduce.py 3` prints table 3, and
+`python tools/reproduce.py all --out docs/reproduction.md` writes this page.
 
-The GPU hours are an estimate: those for which the authors of MobileViT
-[say](https://github.com/apple/ml-cvnets/blob/d38a116fe134a8cd5db18670764fdaafd39a5d4f/examples/README-mobilevit.md)
-that they trained on A100s, times the multiply-adds of the config over those of MobileViT-S in the
-paper. Small networks take longer than that where the data are read slowly.
+- Metric here: the best validation in the log of `work_dirs/<name of the config>`, or `not run` if
+  there is no such folder. `--work-dirs` names another folder than `work_dirs`.
+- Parameters (M) and MAdds (multiply-adds, G) here: what
+  `python tools/get_complexity.py CONFIG --shape SIZE SIZE` prints, at the size of the table's
+  images. Notes say why some differ from the paper's.
+- GPU hours: an estimate for A100s. The authors of MobileViT
+  [say](https://github.com/apple/ml-cvnets/blob/d38a116fe134a8cd5db18670764fdaafd39a5d4f/examples/README-mobilevit.md)
+  how long they trained MobileViT-S. That is multiplied by the MAdds of the config over those of
+  MobileViT-S in the paper. Where the data are read slowly, small networks take longer.
+- Command: its last number is that of the GPUs.
 """
 _COLUMNS = (
-    *('config', 'metric, paper', 'here', 'parameters, paper', 'here', 'MAdds, paper', 'here'),
-    *('GPU hours', 'command', 'note'),
+    *('config', 'metric, paper', 'metric, here', 'parameters, paper', 'parameters, here'),
+    *('MAdds, paper', 'MAdds, here', 'GPU hours', 'command', 'note'),
 )
 
 
@@ -53,7 +56,10 @@ class Table:
     hours: int
     multiply_adds: float
     others: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-    remark: str = 'Rows for which neither a config nor a figure with a source is here are left out.'
+    remark: str = (
+        'Networks of the paper are left out if there is no config for them here, and no other '
+        'source for their figures.'
+    )
 
 
 _CLASSIFIERS = [
@@ -117,8 +123,9 @@ def _render(number: int, table: Table, work_dirs: Path) -> str:
     lines = ''.join(f'| {" | ".join(cells)} |\n' for cells in rows)
     size, metric = table.experiments[0].size, table.experiments[0].metric
     return (
-        f'\n## Table {number}: {table.title}\n\n{metric} at {size}x{size}. The hours are from '
-        f'{table.gpus} GPUs x {table.hours} for the {table.multiply_adds} G of MobileViT-S.\n'
+        f'\n## Table {number}: {table.title}\n\n{metric} at {size}x{size}. MobileViT-S, with '
+        f'{table.multiply_adds} G of MAdds, was trained for {table.hours} hours on {table.gpus} '
+        'GPUs.\n'
         f'{table.remark}\n\n{lines}'
     )
 
@@ -126,7 +133,7 @@ def _render(number: int, table: Table, work_dirs: Path) -> str:
 def _row(table: Table, experiment: Experiment, work_dirs: Path) -> tuple[str, ...]:
     config = Path(config_path(f'{PREFIX}{experiment.config}')).resolve()
     cfg = Config.fromfile(config)
-    parameters, multiply_adds = complexity_of(config, experiment.size)
+    parameters, multiply_adds = complexity_of(config, (experiment.size,) * 2)
     hours = table.gpus * table.hours * multiply_adds / table.multiply_adds
     gpus = cfg.auto_scale_lr.base_batch_size // cfg.train_dataloader.batch_size
     metric, *sizes = map(str, experiment.paper or ('', '', ''))
@@ -143,15 +150,9 @@ def _result(experiment: Experiment, cfg: Config, work_dir: Path) -> str:
     """Say what the run of a config has reached, or why nothing is known of it."""
     if not work_dir.exists():
         return 'not run' if experiment.ours is None else str(experiment.ours)
-    name = cfg.default_hooks.checkpoint.save_best
     try:
-        _, validations = read_scalars(work_dir)
+        values, length = read_metric(cfg, work_dir)
     except InputError as error:
         return f'unknown: {error}'
-    values = {step: row[name] for step, row in validations.items() if name in row}
-    if not values:
-        return f'unknown: the log of {work_dir} has no {name}'
-    best = max(values.values()) * (100 if name.startswith('coco/') else 1)
-    length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
-    done = max(values)
+    best, done = max(values.values()), max(values)
     return f'{best:.1f}' + (f' (after {done} of {length})' if done < length else '')

@@ -20,6 +20,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from ..checkpoint.files import read_checkpoint
 from ..checkpoint.pretrained import fit
+from ..datasets.demo import make_demo_data
 from ..errors import InputError
 from ..images import read_image
 from .form import export_form
@@ -217,6 +218,12 @@ def test_images(cfg: Config, count: int = IMAGES) -> list[str]:
             f'{error}\nThe file is checked on drawn images instead.', 'current', logging.WARNING
         )
         return []
+
+
+def drawn_images(folder: str | Path) -> list[str]:
+    """Draw images into a folder, for a config whose test set is not there."""
+    make_demo_data(folder, train=1, val=IMAGES, processes=1)
+    return sorted(map(str, Path(folder).glob('val2017/*.jpg')))
 
 
 def training_images(cfg: Config, options: Options) -> list[str]:
