@@ -29,6 +29,7 @@ from .faults import TIMEOUT, naming_faults
 from .lock import lock_folder
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
 from .record import write_record
+from .samples import name_samples
 from .sharding import ShardingHook
 from .signals import StopRequest, Workers, workers_outlive
 
@@ -344,6 +345,8 @@ class Runner(MMEngineRunner):
     ) -> DataLoader:
         """Build a dataloader as mmengine does, whose workers have 10 minutes for a batch.
 
+        What cannot be loaded is named, see :mod:`~edgenext_mm.engine.samples`.
+
         Args:
             dataloader: a dataloader, which is returned, or the config of one.
             seed: of the sampler and of the workers. Defaults to None.
@@ -359,6 +362,7 @@ class Runner(MMEngineRunner):
         loader = MMEngineRunner.build_dataloader(dataloader, seed, diff_rank_seed)
         if not isinstance(loader.worker_init_fn, Workers):
             loader.worker_init_fn = Workers(loader.worker_init_fn)
+        name_samples(loader)
         return loader
 
 
