@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.dist import barrier
 from mmengine.fileio import LocalBackend
@@ -139,6 +140,9 @@ def profile_checkpoints(
                 ):
                     measured = stopwatch.measured(getattr(owner, attribute), name)
                     stack.enter_context(patch.object(owner, attribute, measured))
+                text: Any = Config.pretty_text
+                text = property(stopwatch.measured(text.fget, 'the config as text'))
+                stack.enter_context(patch.object(Config, 'pretty_text', text))
                 start = _now()
                 runner.save_checkpoint(
                     runner.work_dir, path.name, backend_args=dict(backend='atomic_local')
