@@ -1,4 +1,4 @@
-"""Print where the time of training goes, from reading an image to averaging the weights."""
+"""Print where the time of training goes, from reading an image to saving a checkpoint."""
 
 from edgenext_mm.cli import load_runner_config, parse_args, runner_parser
 from edgenext_mm.errors import exit_on_input_error
@@ -12,7 +12,13 @@ def main() -> None:
 
     from mmengine.registry import RUNNERS
 
-    from edgenext_mm.analysis.profiling import Profiled, ProfileHook, profile_transforms, table
+    from edgenext_mm.analysis.profiling import (
+        Profiled,
+        ProfileHook,
+        profile_checkpoints,
+        profile_transforms,
+        table,
+    )
 
     cfg = load_runner_config(args)
     cfg.log_level = 'WARNING'
@@ -30,6 +36,9 @@ def main() -> None:
         print(table(title, profile_transforms(loader.dataset, args.samples)))
         title = f'one iteration of {args.iterations} in batches of {loader.batch_size}'
         print(f'\n{table(title, hook.medians())}')
+        size, parts, compared = profile_checkpoints(runner)
+        print(f'\n{table(f"one checkpoint of {size / 2**20:.1f} MiB", parts)}')
+        print(f'\nIts checksums are compared in {1e3 * compared:.2f} ms before a run resumes.')
 
 
 if __name__ == '__main__':

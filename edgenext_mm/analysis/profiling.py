@@ -1,17 +1,25 @@
 """Where the time of training goes."""
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
+from pathlib import Path
 from statistics import mean, median
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.dist import barrier
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ..checkpoint.files import find_damage
 from ..engine.hooks import unwrapped
 from ..errors import InputError
 
@@ -104,6 +112,54 @@ def profile_transforms(dataset: BaseDataset, samples: int) -> dict[str, float]:
             if sample is None:  # to be replaced by another
                 break
     return {name: seconds / samples for name, seconds in stopwatch.items()}
+
+
+def profile_checkpoints(
+    runner: Runner, checkpoints: int = 5
+) -> tuple[int, dict[str, float], float]:
+    """Measure how checkpoints of a run are saved, in its work directory, and remove them.
+
+    Args:
+        runner: the runner of the training; for all processes.
+        checkpoints: how many. Defaults to 5.
+
+    Returns:
+        Their size in bytes, the median seconds that each part of saving took, and the median
+        seconds in which the checksums are compared before a run resumes.
+    """
+    path = Path(runner.work_dir, 'profiled.pth')
+    rows, compared = [], []
+    try:
+        for _ in range(checkpoints):
+            stopwatch = Stopwatch()
+            with ExitStack() as stack:
+                for owner, attribute, name in (
+                    (torch, 'save', 'into bytes, with checksums'),
+                    (LocalBackend, 'put', 'written'),
+                    (os, 'fsync', 'flushed to the disk'),
+                ):
+                    measured = stopwatch.measured(getattr(owner, attribute), name)
+                    stack.enter_context(patch.object(owner, attribute, measured))
+                text: Any = Config.pretty_text
+                text = property(stopwatch.measured(text.fget, 'the config as text'))
+                stack.enter_context(patch.object(Config, 'pretty_text', text))
+                start = _now()
+                runner.save_checkpoint(
+                    runner.work_dir, path.name, backend_args=dict(backend='atomic_local')
+                )
+                seconds = _now() - start
+            barrier()  # the first process writes
+            stopwatch['other'] = seconds - sum(stopwatch.values())
+            rows.append(stopwatch)
+            start = _now()
+            if (damage := find_damage(str(path))) is not None:
+                raise InputError(f'{path} is damaged ({damage}): look at the disk')
+            compared.append(_now() - start)
+        size = path.stat().st_size
+        barrier()
+    finally:
+        path.unlink(missing_ok=True)
+    return size, {name: median(row[name] for row in rows) for name in rows[0]}, median(compared)
 
 
 class Profiled(Exception):

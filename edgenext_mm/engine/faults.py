@@ -66,7 +66,12 @@ def _of_workers(text: str) -> str | None:
             f'no batch came from the data in {match[1]} seconds: look whether their disk or '
             'network answers; where it only is slow, raise timeout of the dataloader'
         )
-    if re.search(r'DataLoader worker .* killed by signal: Bus error', text):
+    if re.search('Too many open files|items of ancdata', text):
+        return (
+            'the processes that load data have too many open files: raise their number (ulimit '
+            '-n), or lower num_workers or prefetch_factor of the dataloader'
+        )
+    if re.search(r'killed by signal: Bus error|unable to .*(shared memory|</torch_)', text):
         return (
             'a process that loads data found no shared memory: make /dev/shm larger (docker run '
             '--shm-size), or lower num_workers of the dataloader'

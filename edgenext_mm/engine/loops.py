@@ -1,8 +1,9 @@
 """Training loops whose length follows the data, and which can be stopped and resumed anywhere."""
 
+import gc
 import math
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 from mmengine.dist import broadcast, get_rank, get_world_size
@@ -37,6 +38,25 @@ def _built(runner: Runner, dataloader: DataLoader | dict) -> Any:
     return loader
 
 
+@contextmanager
+def _shared_with_workers() -> Iterator[None]:
+    """Keep memory that workers share with this process shared, as long as the context lasts.
+
+    Forked workers have the pages of this process until one of them writes there. Each time that the
+    garbage collector looks through all objects, it writes to all of them, and each process gets a
+    copy: after hundreds or thousands of iterations, some 100 MiB in each. So it leaves out what
+    there is when the training begins.
+    """
+    if gc.get_freeze_count():  # the program itself has done so
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 class ResumableLoop(BaseLoop):
     """The part of a training loop that knows its place in the run.
 
@@ -53,6 +73,8 @@ class ResumableLoop(BaseLoop):
     #: Iteration at which the pass over the data began.
     _begin = 0
     _is_validated = False
+    #: The DataLoader's pass over the data, with the workers.
+    loading: Any = None
 
     @property
     def pass_number(self) -> int:
@@ -142,7 +164,8 @@ class ResumableLoop(BaseLoop):
         """Yield the batches that are left of a pass over the data, and their numbers."""
         done, batches = self._iter - self._begin, self.dataloader.batch_sampler
         batches.start(self.runner.seed, self.pass_number, done)
-        yield from enumerate(self.dataloader, done)
+        self.loading = iter(self.dataloader)
+        yield from enumerate(self.loading, done)
         if not batches.count:
             raise InputError(
                 f'the training data of {len(self.dataloader.dataset)} images make no batch: lower '
@@ -218,6 +241,7 @@ class EpochBasedTrainLoop(ResumableLoop, MMEngineEpochBasedTrainLoop):
         val_interval = val_interval or (max(1, max_epochs // VALIDATIONS) if by_data else 1)
         super().__init__(runner, loader, max_epochs, val_interval=val_interval, **kwargs)
 
+    @_shared_with_workers()
     def run(self) -> Any:
         """Train, from where the checkpoint was if the run is resumed."""
         self.runner.call_hook('before_train')
@@ -309,6 +333,7 @@ class IterBasedTrainLoop(ResumableLoop, MMEngineIterBasedTrainLoop):
     def pass_number(self, value: int) -> None:
         self._pass_number = value
 
+    @_shared_with_workers()
     def run(self) -> Any:
         """Train, from where the checkpoint was if the run is resumed."""
         self.runner.call_hook('before_train')

@@ -29,6 +29,7 @@ from .faults import TIMEOUT, naming_faults
 from .lock import lock_folder
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
 from .record import write_record
+from .samples import name_samples
 from .sharding import ShardingHook
 from .signals import StopRequest, Workers, workers_outlive
 
@@ -115,21 +116,27 @@ class Runner(MMEngineRunner):
 
     @contextmanager
     def _ending_workers(self) -> Iterator[None]:
-        """End the workers that stay from one pass over the data to the next when a run is over.
+        """End the workers that are left when a run is over, in whatever way.
 
-        Else the garbage collector does, at any later time, and in processes that were forked before
-        it a second time.
+        Else the garbage collector does, at any later time, in 5 seconds for each, and in processes
+        that were forked before it a second time.
         """
         try:
             with workers_outlive():
                 yield
         finally:
             for loop in (self._train_loop, self._val_loop, self._test_loop):
-                loader = getattr(loop, 'dataloader', None)
-                iterator = getattr(loader, '_iterator', None)
-                if loader is not None and iterator is not None:
+                loader: Any = getattr(loop, 'dataloader', None)
+                # Those that stay for the next pass over the data, and those of one that failed.
+                staying, loading = (
+                    getattr(loader, '_iterator', None),
+                    getattr(loop, 'loading', None),
+                )
+                for iterator in (staying, loading):
+                    if hasattr(iterator, '_shutdown_workers'):
+                        iterator._shutdown_workers()
+                if staying is not None:
                     loader._iterator = None
-                    iterator._shutdown_workers()
 
     def dump_config(self) -> None:
         """Leave it to the training: a test would write over the config of the run it tests.
@@ -344,6 +351,8 @@ class Runner(MMEngineRunner):
     ) -> DataLoader:
         """Build a dataloader as mmengine does, whose workers have 10 minutes for a batch.
 
+        What cannot be loaded is named, see :mod:`~edgenext_mm.engine.samples`.
+
         Args:
             dataloader: a dataloader, which is returned, or the config of one.
             seed: of the sampler and of the workers. Defaults to None.
@@ -359,6 +368,7 @@ class Runner(MMEngineRunner):
         loader = MMEngineRunner.build_dataloader(dataloader, seed, diff_rank_seed)
         if not isinstance(loader.worker_init_fn, Workers):
             loader.worker_init_fn = Workers(loader.worker_init_fn)
+        name_samples(loader)
         return loader
 
 

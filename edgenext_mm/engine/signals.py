@@ -10,6 +10,8 @@ from multiprocessing.sharedctypes import RawValue
 from types import FrameType
 from typing import Any
 
+from .samples import send_reasons
+
 #: What a job that is preempted gets, and what Ctrl-C sends.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Seconds in which signals are one.
@@ -63,8 +65,9 @@ class Workers:
     """Lets a worker that loads data outlive the first signal of a kind, which the whole job gets.
 
     For ``worker_init_fn`` of a DataLoader. The process that trains still needs the worker to finish
-    its step. When the run is over, see :func:`workers_outlive`, and PyTorch or Python terminates
-    what workers are left, they obey: also one that hangs.
+    its step, and a reason where a batch cannot be sent. When the run is over, see
+    :func:`workers_outlive`, and PyTorch or Python terminates what workers are left, they obey: also
+    one that hangs.
 
     Args:
         init: what else to do in a worker, with its number.
@@ -77,6 +80,7 @@ class Workers:
     def __call__(self, number: int) -> None:
         if self.init is not None:
             self.init(number)
+        send_reasons()
         for name in SIGNALS:
             signal.signal(name, self._ignore_once)
 

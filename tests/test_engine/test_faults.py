@@ -3,7 +3,9 @@
 import gc
 import multiprocessing
 import os
+import resource
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -17,44 +19,50 @@ from edgenext_mm.engine.faults import naming_faults, naming_memory
 from edgenext_mm.errors import InputError
 
 
-class Frozen(Numbers):
-    """Does not return a sample, as of a network that is gone."""
+class Faulty(Numbers):
+    """Does something else in the place of loading one of the samples."""
 
-    def __getitem__(self, index):
-        if index == 20:
-            time.sleep(1000)
-        return super().__getitem__(index)
-
-
-class Killed(Numbers):
-    """Is killed with the process that loads a sample, as for want of memory."""
-
-    def __init__(self, name):
+    def __init__(self, fault):
         super().__init__()
-        self.name = name
+        self.fault = fault
 
     def __getitem__(self, index):
-        if index == 20:
-            os.kill(os.getpid(), self.name)
-        return super().__getitem__(index)
+        return self.fault() if index == 20 else super().__getitem__(index)
+
+
+def killed(name):
+    """As for want of memory."""
+    return lambda: os.kill(os.getpid(), name)
+
+
+def unknown():
+    class Unknown(Exception):
+        """Cannot be pickled."""
+
+    raise Unknown('no such class')
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def without_shared_memory():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+    return torch.zeros(9)
 
 
 @pytest.mark.parametrize('mode', ['train', 'val'])
 @pytest.mark.parametrize(
-    ('dataset', 'message'),
+    ('fault', 'message'),
     [
-        (Frozen(), 'no batch came from the data in 1 seconds: .* raise timeout'),
-        (Killed(signal.SIGKILL), r'\(process \d+\) .*, as for want of memory: .* num_workers'),
-        (Killed(signal.SIGBUS), 'found no shared memory: .*shm-size'),
+        # As of a network that is gone.
+        (lambda: time.sleep(1000), 'no batch came from the data in 1 seconds: .* raise timeout'),
+        (killed(signal.SIGKILL), r'\(process \d+\) .*, as for want of memory: .* num_workers'),
+        (killed(signal.SIGBUS), 'found no shared memory: .*shm-size'),
     ],
 )
-def test_workers(tmp_path, mode, dataset, message):
-    loader = dict(dataset=dataset, num_workers=1, timeout=1)
-    runner = build(tmp_path, loader=loader if mode == 'train' else {}, validate=True)
-    if mode == 'val':
-        runner._val_loop = dict()
-        loader |= dict(dataset=dataset, batch_size=8, collate_fn=collate)
-        runner._val_dataloader = dict(loader, sampler=dict(type='DefaultSampler', shuffle=False))
+def test_workers(tmp_path, mode, fault, message):
+    runner = faulty_run(tmp_path, fault, mode)
     with pytest.raises(InputError, match=message) as error:
         getattr(runner, mode)()
     assert ('--resume' in str(error.value)) == (mode == 'train')
@@ -63,6 +71,48 @@ def test_workers(tmp_path, mode, dataset, message):
     for worker in multiprocessing.active_children():
         worker.join(5)
         assert not worker.is_alive()  # also one that hangs
+
+
+def faulty_run(folder, fault, mode='train', num_workers=1):
+    loader = dict(dataset=Faulty(fault), num_workers=num_workers, timeout=1)
+    runner = build(folder, loader=loader if mode == 'train' else {}, validate=True)
+    if mode == 'val':
+        runner._val_loop = dict()
+        loader |= dict(batch_size=8, collate_fn=collate)
+        runner._val_dataloader = dict(loader, sampler=dict(type='DefaultSampler', shuffle=False))
+    return runner
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+@pytest.mark.parametrize(
+    ('fault', 'message'),
+    [
+        (
+            lambda: Path('gone.png').read_bytes(),
+            r"sample 20 of Faulty .*No such file .*'gone\.png'.* paths",
+        ),
+        (lambda: sys.exit(0), r'sample 20 .* line \d+ of .*test_faults\.py ends the process'),
+    ],
+)
+def test_samples(tmp_path, fault, message, num_workers):
+    """Neither is a run over, as if all were well, nor does it wait for a worker that is gone."""
+    with pytest.raises(InputError, match=message):
+        faulty_run(tmp_path, fault, num_workers=num_workers).train()
+
+
+@pytest.mark.parametrize(
+    ('fault', 'error', 'message'),
+    [
+        (interrupt, InputError, 'ends the process .KeyboardInterrupt'),
+        (unknown, RuntimeError, r'(?s)Traceback.*in unknown.*no such class'),
+        (lambda: lambda: 0, InputError, 'cannot be sent .* have the transforms return'),
+        (without_shared_memory, InputError, 'found no shared memory: .*shm-size'),
+    ],
+)
+def test_what_workers_cannot_send(tmp_path, fault, error, message):
+    """Has a reason, for which nobody waits."""
+    with pytest.raises(error, match=message):
+        faulty_run(tmp_path, fault).train()
 
 
 @pytest.mark.parametrize(

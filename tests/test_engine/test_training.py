@@ -157,9 +157,16 @@ def test_profile(run_tool, capsys, tmp_path):
         CONFIG_OF['detection'],
         *('--iterations=3', '--samples=8', f'--work-dir={tmp_path}'),
     )
-    output = capsys.readouterr().out
-    times = dict(re.findall(r'^\| (.+) \| (\d+\.\d+) \| \d+% \|$', output, re.MULTILINE))
-    times = {name: float(time) for name, time in times.items()}
+    output, _, saving = capsys.readouterr().out.partition('| one checkpoint of ')
+    times, parts = (
+        {
+            name: float(time)
+            for name, time in re.findall(r'^\| (.+) \| (\d+\.\d+) \| \d+% \|$', text, re.MULTILINE)
+        }
+        for text in (output, saving)
+    )
+    assert min(parts['into bytes, with checksums'], parts['flushed to the disk']) > 0
+    assert re.search(r'checksums are compared in \d+\.\d+ ms', saving)
     assert {'LoadImageFromFile', 'Resize', 'PackDetInputs', 'waiting for data', 'hooks'} <= {*times}
     parts = ('batch to the network', 'backbone', 'neck', 'head and losses', 'backward pass')
     assert max(times[name] for name in parts) == times['backward pass'] > times['optimizer'] > 0
