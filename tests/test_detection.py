@@ -17,7 +17,7 @@ from edgenext_mm.analysis.logs import read_scalars
 
 DEMO = CONFIGS / 'ssdlite_edgenext_xx_small_demo.py'
 README = ROOT / 'README.md'
-EPOCHS = 70
+EPOCHS = 40
 TINY = f"""
 _base_ = {str(DEMO)!r}
 arch = dict(_delete_=True, depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
@@ -37,6 +37,7 @@ def trained(tmp_path_factory, demo_data):
         run_here(
             *(patch, 'train.py', DEMO, f'--work-dir={work_dir}', '--cfg-options'),
             *schedule(EPOCHS),
+            'input_size=(128,128)',
             'param_scheduler.0.end=20',
             'custom_hooks.0.momentum=0.1',
             'train_dataloader.batch_size=4',
@@ -45,10 +46,18 @@ def trained(tmp_path_factory, demo_data):
             'randomness.seed=0',
             f'train_cfg.val_interval={EPOCHS}',
             f'default_hooks.checkpoint.interval={EPOCHS}',
+            *(f'{part}_dataloader.num_workers=0' for part in ('train', 'val')),
+            *(f'{part}_dataloader.persistent_workers=False' for part in ('train', 'val')),
             cwd=work_dir,
             data_root=demo_data,
         )
     return work_dir
+
+
+@pytest.fixture(scope='module')
+def config(trained):
+    """The demo's, for images of the size that the network was trained on."""
+    return trained / DEMO.name
 
 
 @pytest.fixture(scope='module')
@@ -73,8 +82,8 @@ def test_saves_averaged_weights(checkpoint):
 
 
 @pytest.mark.slow
-def test_evaluates_what_training_saved(run_tool, trained, checkpoint, demo_data, tmp_path):
-    command = ('test.py', DEMO, checkpoint)
+def test_evaluates_what_training_saved(run_tool, trained, config, checkpoint, tmp_path):
+    command = ('test.py', config, checkpoint)
     run_tool(
         *(*command, '--out', tmp_path / 'out.pkl'),
         *('--show-dir', 'pictures', f'--work-dir={tmp_path}'),
@@ -104,16 +113,16 @@ def test_plots_curves(run_tool, trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_mmdet_apis(checkpoint, demo_data, tmp_path):
+def test_mmdet_apis(config, checkpoint, demo_data, tmp_path):
     images = sorted((demo_data / 'val2017').iterdir())[:4]
-    inferencer = DetInferencer(str(DEMO), str(checkpoint), device='cpu', show_progress=False)
+    inferencer = DetInferencer(str(config), str(checkpoint), device='cpu', show_progress=False)
     results = inferencer([str(path) for path in images], out_dir=str(tmp_path))['predictions']
     for path, result in zip(images, results, strict=True):
         drawn = cv2.imread(str(tmp_path / 'vis' / path.name))
         assert (drawn.astype(int) - cv2.imread(str(path))).any()
         assert max(result['scores']) > 0.3
 
-    model = init_detector(str(DEMO), str(checkpoint), device='cpu')
+    model = init_detector(str(config), str(checkpoint), device='cpu')
     for source in (str(images[0]), cv2.imread(str(images[0]))):
         found = inference_detector(model, source).pred_instances
         np.testing.assert_allclose(found.scores[:5], results[0]['scores'][:5], atol=0.05)
@@ -148,7 +157,7 @@ def test_missing_pretrained_weights(run_tool, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_detectors_backbone_in_a_segmentor(run_tool, checkpoint, tmp_path):
+def test_detectors_backbone_in_a_segmentor(run_tool, config, checkpoint, tmp_path):
     """From the checkpoint of a training run, and from what is published of it."""
     weights = torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
     run_tool('publish_model.py', checkpoint, tmp_path / 'detector.pth')
@@ -166,7 +175,7 @@ def test_detectors_backbone_in_a_segmentor(run_tool, checkpoint, tmp_path):
         for key, value in model.backbone.state_dict().items():
             assert torch.equal(value, weights[f'backbone.{key}']), key
 
-    detector = init_detector(str(DEMO), str(published), device='cpu')
+    detector = init_detector(str(config), str(published), device='cpu')
     assert detector.dataset_meta['classes'] == Config.fromfile(DEMO).classes
 
 

@@ -82,7 +82,7 @@ import os, time
 from edgenext_mm.parallel import parallel_map
 
 def work(number):
-    print(os.getpid(), flush=True)
+    os.write(1, f'{os.getpid()}\\n'.encode())  # the line at once
     time.sleep(0.5 if number < 4 else 100)
 
 list(parallel_map(work, range(40), 2, 'numbers'))

@@ -162,8 +162,9 @@ compiles = pytest.mark.skipif(
 @compiles
 @pytest.mark.parametrize('arch', VARIANTS)
 def test_compiles_into_one_graph_for_all_sizes(arch):
+    """Of a convolution encoder, and of an SDTA encoder with position encoding."""
     torch.compiler.reset()
-    model = randomize(EdgeNeXt(dict(arch, depths=(1, 1, 1, 1))))
+    model = randomize(EdgeNeXt(dict(arch, depths=(1, 1, 1, 1)), out_indices=(0, 1)))
     deployed = switch_to_deploy(model, inplace=False)
     graphs = []
 
@@ -187,9 +188,11 @@ def test_compiles_into_one_graph_for_all_sizes(arch):
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize('arch', [TINY, pytest.param(VARIANTS[1], marks=pytest.mark.soak)])
-def test_compiled_deploy_form(arch):
+def test_compiled_deploy_form(arch, monkeypatch):
     """Inductor's code of a convolution encoder and of an SDTA encoder with position encoding."""
     torch.compiler.reset()
+    # It would import PyTorch three times to try whether the processor has what it says.
+    monkeypatch.setattr('torch._inductor.config.cpp.vec_isa_ok', True)
     model = randomize(EdgeNeXt(dict(arch, depths=(1, 1, 1, 1)), out_indices=(0, 1)))
     deployed = torch.compile(switch_to_deploy(model, inplace=False))
     x = torch.randn(2, 3, 64, 96)

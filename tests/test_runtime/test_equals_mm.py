@@ -110,9 +110,9 @@ def test_objects(load, images):
         ours, theirs = predictor(image), predict(image)
         assert len(ours.scores) == len(theirs.scores) > 10
         np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
-        same = ours.labels == theirs.labels  # those of equal scores may have changed places
-        assert same.mean() > 0.95
-        np.testing.assert_allclose(ours.boxes[same], theirs.boxes[same], atol=0.05)
+        near = np.abs(ours.boxes - theirs.boxes).max(1) < 0.05
+        # Those of equal scores may have changed places.
+        assert ((ours.labels == theirs.labels) & near).mean() > 0.95
 
 
 @pytest.mark.slow
