@@ -110,9 +110,11 @@ def test_objects(load, images):
         ours, theirs = predictor(image), predict(image)
         assert len(ours.scores) == len(theirs.scores) > 10
         np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-5)
-        near = np.abs(ours.boxes - theirs.boxes).max(1) < 0.05
-        # Those of equal scores may have changed places.
-        assert ((ours.labels == theirs.labels) & near).mean() > 0.95
+        # Those of equal scores may have changed places, and of the last ones others may be left.
+        same = np.abs(ours.boxes[:, None] - theirs.boxes).max(2) < 0.05
+        same &= ours.labels[:, None] == theirs.labels
+        same &= np.abs(ours.scores[:, None] - theirs.scores) < 1e-5
+        assert same.any(1)[ours.scores > ours.scores[-1] + 1e-5].all()
 
 
 @pytest.mark.slow
