@@ -65,7 +65,7 @@ FORMATS = {
         ('batch', 'size'),
         half=True,
         int8=True,
-        int8_form=dict(tanh_gelu=True),
+        int8_form=dict(tanh_gelu=True, linear_heads=True),
         nms=True,
     ),
     'openvino': Format(

@@ -2,14 +2,14 @@
 
 Convolutions and linear layers are quantized: weights by output channel, what they read and write by
 tensor. All else stays in float32: products of attention, norms, softmax, GELU, position encoding,
-the resizing of logits and the decoding of boxes. So do, unless told otherwise, the layers whose
-values are the answers: they are a small part of the work, and their steps would be the answers'.
+the resizing of logits and the decoding of boxes. So does what the last layers return, since their
+steps would be the answers'. Where a runtime cannot do that, these layers are in float32 as a whole.
 """
 
 import logging
 import re
 import tempfile
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def quantize_onnx(
         if node.op_type in ('Conv', 'Gemm', 'MatMul') and node.input[1] in constants
     }
     followers = _followers([node.input for node in nodes], [node.output for node in nodes])
-    chosen, kept = _choose(layers, followers, float_layers)
+    exact = {index for index in layers if nodes[index].op_type != 'Conv'}  # see below
+    chosen, kept = _choose(layers, followers, float_layers, exact)
     names = [nodes[index].name for index in chosen]
     # A ReLU costs nothing in a convolution whose values end at zero.
     names += [
@@ -120,7 +121,8 @@ def quantize_openvino(
         ]
         for node in nodes
     ]
-    chosen, kept = _choose(layers, followers, float_layers)
+    # All return float32, unless a layer follows that reads eight bits.
+    chosen, kept = _choose(layers, followers, float_layers, exact=layers)
     # NNCF would quantize sums, means and divisions as well.
     others = [
         name
@@ -225,6 +227,7 @@ def _choose(
     layers: Mapping[int, str],
     followers: Sequence[Sequence[int]],
     float_layers: Sequence[str] | None,
+    exact: Container[int] = (),
 ) -> tuple[set[int], list[str]]:
     """Choose the layers to quantize of a graph.
 
@@ -233,6 +236,7 @@ def _choose(
         followers: of each node, in an order in which they can be computed, the nodes that read its
             outputs.
         float_layers: see :class:`~.options.Options`.
+        exact: which nodes can return float32 if they are quantized.
 
     Returns:
         Which nodes are quantized, and the names of the layers that are not.
@@ -241,7 +245,11 @@ def _choose(
         ahead = [False] * len(followers)  # whether a layer follows
         for index in reversed(range(len(followers))):
             ahead[index] = any(i in layers or ahead[i] for i in followers[index])
-        kept = {i for i, name in layers.items() if not ahead[i] or _is_in(name, '*pos_embd')}
+        kept = {
+            i
+            for i, name in layers.items()
+            if not (ahead[i] or i in exact) or _is_in(name, '*pos_embd')
+        }
     else:
         for pattern in float_layers:
             if not any(_is_in(name, pattern) for name in layers.values()):

@@ -73,11 +73,12 @@ def assert_near(values, reference):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
-def test_all_layers_but_the_last_have_eight_bits(model, task, tmp_path):
+def test_all_layers_have_eight_bits_and_the_last_return_float32(model, task, tmp_path):
     file, found, reference = written(model, task, tmp_path)
     everything, quantized = layers(file)
-    assert everything - quantized == set(LAST[task])
+    assert everything == quantized >= set(LAST[task])
     assert_near(found, reference)
+    assert all(len(np.unique(values)) > 256 for values in found if values.size > 1000)
     types = {node.op_type for node in file.graph.node}
     assert 'Gelu' in types  # as one node
     assert 'Erf' not in types
@@ -116,7 +117,7 @@ def test_images_of_all_sizes_have_eight_bits(model, tmp_path):
     export(cfg, checkpoint, options, tmp_path / 'int8.onnx', images[:1])
     everything, quantized = layers(onnx.load(tmp_path / 'int8.onnx'))
     positions = {name for name in everything if 'pos_embd' in name}
-    assert everything - quantized == {'decode_head.conv_seg'} | positions
+    assert everything - quantized == positions
     assert positions
 
 
@@ -131,7 +132,7 @@ def test_openvino_has_eight_bits_in_the_same_layers(model, tmp_path):
     write(exported.graph, exported.inputs, path, exported.metadata, options)
     inputs = [exported.feed(image) for image in training_images(cfg, options)[:4]]
     file, kept = quantize_openvino(openvino.Core().read_model(path), inputs)
-    assert {*kept} == {*LAST['detection']}
+    assert kept == []
     quantized = {
         module_name(target.get_node().get_friendly_name())
         for node in file.get_ops()
@@ -139,7 +140,7 @@ def test_openvino_has_eight_bits_in_the_same_layers(model, tmp_path):
         for target in node.output(0).get_target_inputs()
     }
     everything = layers(onnx.load(path))[0]
-    assert quantized - {''} == everything - set(LAST['detection'])
+    assert quantized - {''} == everything
     settings = {'INFERENCE_PRECISION_HINT': 'f32'}
     compiled = openvino_core().compile_model(file, 'CPU', settings)
     found = [compiled(inputs[0])[name] for name in exported.graph.names]
@@ -189,10 +190,10 @@ def test_layers_that_lose_the_metric_stay_in_float32(harmful, tmp_path, monkeypa
 
     out = tmp_path / 'int8.onnx'
     report = accuracy.export_within(
-        cfg, checkpoint, options, out, images, lambda file: judge(file, len(LAST) + 2)
+        cfg, checkpoint, options, out, images, lambda file: judge(file, 1)
     )
     everything = {*layers(onnx.load(out))[0]}
-    assert judged[0] == LAST['segmentation']
+    assert judged[0] == []
     assert f'in float32 for it: {name}' in report
     assert 'mIoU: 49.00 points, 50.00 in PyTorch' in report
     assert Session(out).metadata['float_layers'] == sorted(judged[-1])
@@ -201,7 +202,7 @@ def test_layers_that_lose_the_metric_stay_in_float32(harmful, tmp_path, monkeypa
     with pytest.raises(InputError, match=r'more than --max-drop 1, even .*\(mIoU: 48.90'):
         accuracy.export_within(cfg, checkpoint, options, out, images, lambda file: judge(file, 1e9))
     assert [*tmp_path.glob('*.onnx')] == []
-    assert len(judged[-1]) - 1 == -(-len(everything - {*LAST['segmentation']}) // 2)
+    assert len(judged[-1]) == -(-len(everything) // 2)
 
 
 def test_ranges_are_of_real_images(model, tmp_path, monkeypatch):
