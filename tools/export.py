@@ -1,10 +1,18 @@
 """Write a trained model as one file for another runtime, and check it there beside PyTorch."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edgenext_mm.cli import check_checkpoint, config_parser, load_config, parse_args
+from edgenext_mm.cli import (
+    build_tester,
+    check_checkpoint,
+    config_parser,
+    load_config,
+    load_runner_config,
+    parse_args,
+)
 from edgenext_mm.errors import exit_on_input_error
 from edgenext_mm.export.options import (
     CALIBRATION_IMAGES,
@@ -45,6 +53,13 @@ def make_parser() -> argparse.ArgumentParser:
         help='modules, such as backbone.stages.3 or bbox_head.*_convs.*.1, that --int8 leaves as '
         'they are (default: the last layers)',
     )
+    parser.add_argument(
+        '--max-drop',
+        type=float,
+        metavar='POINTS',
+        help='of 100 that --int8 may lose of the metric on the test set: until it does not, some '
+        'layers are left as they are (default: any loss)',
+    )
     parser.add_argument('--nms', action='store_true', help='non-maximum suppression in the file')
     parser.add_argument(
         '--raw', action='store_true', help="the head's outputs: boxes to decode, or logits"
@@ -57,6 +72,17 @@ def make_parser() -> argparse.ArgumentParser:
         '--opset', type=int, help='of ONNX, 17 or 13 (default: 17, or that of --target)'
     )
     return parser
+
+
+def judge(args: argparse.Namespace, folder: str, file: str) -> tuple[str, float]:
+    """Test a checkpoint or a file, and return the metric's name and its points of 100."""
+    from edgenext_mm.analysis.metrics import tested
+
+    args.work_dir, args.launcher, args.local_rank = folder, 'none', 0
+    cfg = load_runner_config(args)
+    found = tested(cfg, file, build_tester(cfg, file).test())
+    # mmdet has shares of 1, and the other libraries have points.
+    return found.metric, found.value * (100 if cfg.default_scope == 'mmdet' else 1)
 
 
 def main() -> None:
@@ -74,11 +100,13 @@ def main() -> None:
         target=args.target,
         calibration_images=args.calibration_images,
         float_layers=None if args.float_layers is None else tuple(args.float_layers),
+        max_drop=args.max_drop,
     )
     own = FORMATS[args.format]
     check_packages(own.packages, own.extra)
     args = parse_args(make_parser())
 
+    from edgenext_mm.export.accuracy import export_within
     from edgenext_mm.export.api import drawn_images, export, test_images
     from edgenext_mm.export.tensorrt import advice
 
@@ -88,7 +116,11 @@ def main() -> None:
     out = args.out or Path(f'{Path(args.config).stem}{precision}{own.suffix}')
     with TemporaryDirectory() as folder:
         images = test_images(cfg) or drawn_images(folder)
-        report = export(cfg, checkpoint, options, out, images)
+        what = cfg, checkpoint, options, out, images
+        if options.max_drop is None:
+            report = export(*what)
+        else:
+            report = export_within(*what, partial(judge, args, folder))
     written = [out, out.with_suffix('.bin')] if args.format == 'openvino' else [out]
     files = [file for path in written for file in (path, *path.rglob('*')) if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 2**20

@@ -10,9 +10,12 @@ It differs where a runtime cannot do, or does slowly, what is best in PyTorch:
   along each axis before the sum, which is cheaper; OpenVINO fails with the convolution.
 - LayerNorm is written in means where a runtime has no fused one that reads maps.
 - GELU goes by tanh where values are of eight bits, and so GELU is a large part of the time.
+- The last layers of heads are nn.Linear where a runtime has products of eight bits that return
+  float32 for those alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -26,7 +29,7 @@ from ..models.blocks import (
     sines,
 )
 from ..models.edgenext import EdgeNeXt
-from ..models.ops import LayerNorm2d
+from ..models.ops import LayerNorm2d, to_map, to_tokens
 
 
 def export_form(
@@ -35,6 +38,7 @@ def export_form(
     linear: bool = False,
     norm_in_means: bool = False,
     tanh_gelu: bool = False,
+    linear_heads: bool = False,
 ) -> nn.Module:
     """Return a copy of a model in its export form.
 
@@ -46,6 +50,8 @@ def export_form(
         norm_in_means: write LayerNorm in means and squares. Defaults to False.
         tanh_gelu: compute GELU by tanh in the place of erf, which is up to 5e-4 off, much less than
             a step of eight bits. Defaults to False.
+        linear_heads: have the last 1x1 convolutions of heads as nn.Linear on tokens. Defaults to
+            False.
 
     Returns:
         The copy. Its outputs are those of the model but for rounding.
@@ -79,7 +85,42 @@ def export_form(
             for name, child in module.named_children():
                 if isinstance(child, nn.GELU):
                     setattr(module, name, nn.GELU('tanh'))
+    if linear_heads:
+        for parent, name in _last_of_heads(model):
+            layer = parent.get_submodule(name)
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
+                setattr(parent, name, LinearOnMap(layer))
     return model
+
+
+def _last_of_heads(model: Any) -> Iterator[tuple[nn.Module, str]]:
+    """Return what holds the layers that predict, and their names in it."""
+    if hasattr(model, 'bbox_head'):
+        for kind in ('cls_convs', 'reg_convs'):
+            for layers in getattr(model.bbox_head, kind, ()):
+                if isinstance(layers, nn.Sequential):
+                    yield layers, str(len(layers) - 1)
+    if isinstance(getattr(getattr(model, 'decode_head', None), 'conv_seg', None), nn.Conv2d):
+        yield model.decode_head, 'conv_seg'
+
+
+class LinearOnMap(nn.Linear):
+    """A 1x1 convolution as a linear layer of tokens.
+
+    Args:
+        convolution: the convolution, whose weights it takes.
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        bias = convolution.bias
+        super().__init__(convolution.in_channels, convolution.out_channels, bias is not None)
+        self.weight = nn.Parameter(convolution.weight.detach().flatten(1), False)
+        if bias is not None:
+            self.bias = nn.Parameter(bias.detach(), False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, H, W) to (N, out_features, H, W)."""
+        return to_map(super().forward(to_tokens(x)))
 
 
 class MapAttention(nn.Module):

@@ -47,7 +47,7 @@ class Format:
     why_not: dict[str, str] = field(default_factory=dict)
 
 
-_NO_INT8 = 'choose --format onnx or openvino, which are quantized with their own tools'
+_NO_INT8 = 'choose --format onnx, openvino or litert, which are quantized by their own tools'
 _NO_NMS = 'its runtime has none: leave out --nms, the predictor does it'
 _FLOAT32 = {
     '--half': 'PyTorch would compute in float16 too, whose range is too small for norms: use '
@@ -65,7 +65,7 @@ FORMATS = {
         ('batch', 'size'),
         half=True,
         int8=True,
-        int8_form=dict(tanh_gelu=True),
+        int8_form=dict(tanh_gelu=True, linear_heads=True),
         nms=True,
     ),
     'openvino': Format(
@@ -128,10 +128,11 @@ FORMATS = {
         '.tflite',
         'litert',
         ('litert_torch', 'ai_edge_litert'),
+        int8=True,
+        int8_packages=('ai_edge_quantizer',),
         why_not={
             '--dynamic': 'its converter writes the size of the input into the layers',
             '--half': 'it computes in float32 on processors: the file would be smaller, not faster',
-            '--int8': _NO_INT8,
             '--nms': _NO_NMS,
         },
     ),
@@ -166,6 +167,8 @@ class Options:
             Defaults to :data:`CALIBRATION_IMAGES`.
         float_layers: names of modules, or patterns of them, that eight bits leave as they are.
             Defaults to the last layers, whose values are the answers, and the position encoding.
+        max_drop: how many points of the metric of 100 eight bits may lose; layers stay as they are
+            until it holds. Defaults to any.
 
     Raises:
         InputError: if the options do not go together.
@@ -188,6 +191,7 @@ class Options:
     target: str | None = None
     calibration_images: int | None = None
     float_layers: tuple[str, ...] | None = None
+    max_drop: float | None = None
 
     def __post_init__(self) -> None:
         own = FORMATS[self.format]
@@ -202,10 +206,23 @@ class Options:
                 raise InputError(f'{option} is not for {self.format}: {own.why_not[option]}')
         if self.half and self.int8:
             raise InputError('--half and --int8 exclude each other: choose one precision')
-        if not self.int8 and (self.calibration_images, self.float_layers) != (None, None):
-            raise InputError('--calibration-images and --float-layers are for --int8 alone')
+        of_int8 = {
+            '--calibration-images': self.calibration_images,
+            '--float-layers': self.float_layers,
+            '--max-drop': self.max_drop,
+        }
+        for option, value in of_int8.items():
+            if value is not None and not self.int8:
+                raise InputError(f'{option} is for --int8 alone')
         if self.calibration_images is not None and self.calibration_images < 1:
             raise InputError(f'--calibration-images is 1 or more, not {self.calibration_images}')
+        if self.max_drop is not None and self.max_drop < 0:
+            raise InputError(f'--max-drop is 0 points or more, not {self.max_drop:g}')
+        if self.max_drop is not None and (self.raw or self.backbone):
+            raise InputError(
+                '--max-drop is for files that the test set can judge: leave out --raw and '
+                '--backbone'
+            )
         if self.nms and self.raw:
             raise InputError('--nms and --raw exclude each other: raw outputs have no boxes yet')
         if self.nms and self.dynamic:

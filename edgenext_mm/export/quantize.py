@@ -2,13 +2,14 @@
 
 Convolutions and linear layers are quantized: weights by output channel, what they read and write by
 tensor. All else stays in float32: products of attention, norms, softmax, GELU, position encoding,
-the resizing of logits and the decoding of boxes. So do, unless told otherwise, the layers whose
-values are the answers: they are a small part of the work, and their steps would be the answers'.
+the resizing of logits and the decoding of boxes. So does what the last layers return, since their
+steps would be the answers'. Where a runtime cannot do that, these layers are in float32 as a whole.
 """
 
 import logging
+import re
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,13 @@ from ..errors import InputError
 Inputs = Mapping[str, np.ndarray]
 
 
+Quantized = tuple[Any, list[str]]
+"""A quantized model, and the names of its layers that have stayed in float32."""
+
+
 def quantize_onnx(
     model: Any, images: Collection[Inputs], float_layers: Sequence[str] | None = None
-) -> Any:
+) -> Quantized:
     """Quantize a model for ONNX Runtime, in QDQ form.
 
     Args:
@@ -31,8 +36,9 @@ def quantize_onnx(
         float_layers: see :class:`~.options.Options`.
 
     Returns:
-        The onnx.ModelProto. Activations are unsigned: x86-64 has no products of signed ones, and
-        ONNX Runtime leaves most of their convolutions in float32 there.
+        The onnx.ModelProto, and its layers in float32. Activations are unsigned: x86-64 has no
+        products of signed ones, and ONNX Runtime leaves most of their convolutions in float32
+        there.
 
     Raises:
         InputError: if one of ``float_layers`` is no layer of the model.
@@ -43,15 +49,14 @@ def quantize_onnx(
 
     constants = {tensor.name for tensor in model.graph.initializer}
     nodes = model.graph.node
-    layers = [
-        node.op_type in ('Conv', 'Gemm', 'MatMul') and node.input[1] in constants for node in nodes
-    ]
-    readers: dict[str, list[int]] = {}
-    for index, node in enumerate(nodes):
-        for name in node.input:
-            readers.setdefault(name, []).append(index)
-    followers = [[i for name in node.output for i in readers.get(name, ())] for node in nodes]
-    chosen = _choose([node.name for node in nodes], layers, followers, float_layers)
+    layers = {
+        index: module_name(node.name)
+        for index, node in enumerate(nodes)
+        if node.op_type in ('Conv', 'Gemm', 'MatMul') and node.input[1] in constants
+    }
+    followers = _followers([node.input for node in nodes], [node.output for node in nodes])
+    exact = {index for index in layers if nodes[index].op_type != 'Conv'}  # see below
+    chosen, kept = _choose(layers, followers, float_layers, exact)
     names = [nodes[index].name for index in chosen]
     # A ReLU costs nothing in a convolution whose values end at zero.
     names += [
@@ -79,12 +84,12 @@ def quantize_onnx(
             # Products of matrices give float32 at once, which is more exact and takes no longer.
             extra_options={'OpTypesToExcludeOutputQuantization': ['Gemm', 'MatMul']},
         )
-        return onnx.load(path)
+        return onnx.load(path), kept
 
 
 def quantize_openvino(
     model: Any, images: Collection[Inputs], float_layers: Sequence[str] | None = None
-) -> Any:
+) -> Quantized:
     """Quantize a model for OpenVINO, by NNCF, which also corrects the biases.
 
     Args:
@@ -93,7 +98,7 @@ def quantize_openvino(
         float_layers: see :class:`~.options.Options`.
 
     Returns:
-        The openvino.Model.
+        The openvino.Model, and its layers in float32.
 
     Raises:
         InputError: if one of ``float_layers`` is no layer of the model.
@@ -102,12 +107,12 @@ def quantize_openvino(
 
     nodes = model.get_ordered_ops()
     places = {node.get_friendly_name(): index for index, node in enumerate(nodes)}
-    names = [*places]
-    layers = [
-        node.get_type_name() in ('Convolution', 'GroupConvolution', 'MatMul')
+    layers = {
+        index: module_name(name)
+        for (name, index), node in zip(places.items(), nodes, strict=True)
+        if node.get_type_name() in ('Convolution', 'GroupConvolution', 'MatMul')
         and _is_constant(node.input_value(1).get_node())
-        for node in nodes
-    ]
+    }
     followers = [
         [
             places[target.get_node().get_friendly_name()]
@@ -116,23 +121,88 @@ def quantize_openvino(
         ]
         for node in nodes
     ]
-    chosen = _choose(names, layers, followers, float_layers)
+    # All return float32, unless a layer follows that reads eight bits.
+    chosen, kept = _choose(layers, followers, float_layers, exact=layers)
     # NNCF would quantize sums, means and divisions as well.
-    kept = [
+    others = [
         name
-        for index, (name, node) in enumerate(zip(names, nodes, strict=True))
+        for (name, index), node in zip(places.items(), nodes, strict=True)
         if index not in chosen and node.get_type_name() not in ('Constant', 'Relu')
     ]
     nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
+    quantized = nncf.quantize(
         model,
         nncf.Dataset(images),
         subset_size=len(images),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             overflow_fix=nncf.OverflowFix.ENABLE  # as above
         ),
-        ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
+        ignored_scope=nncf.IgnoredScope(names=others, validate=False),
     )
+    return quantized, kept
+
+
+def quantize_litert(
+    path: Path,
+    modules: Mapping[bytes, str],
+    images: Collection[Inputs],
+    float_layers: Sequence[str] | None = None,
+) -> list[str]:
+    """Quantize a file of LiteRT, in its place.
+
+    Args:
+        path: the file, of float32.
+        modules: names of layers by the bytes of their weights, the output channels in front. The
+            file has other names.
+        images: inputs of the model by their names.
+        float_layers: see :class:`~.options.Options`.
+
+    Returns:
+        The layers in float32.
+
+    Raises:
+        InputError: if one of ``float_layers`` is no layer of the model.
+    """
+    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as reader
+
+    kinds = qtyping.TFLOperationName
+    axes = {  # of a weight, in PyTorch's order
+        kinds.CONV_2D: (0, 3, 1, 2),
+        kinds.DEPTHWISE_CONV_2D: (3, 0, 1, 2),
+        kinds.FULLY_CONNECTED: (0, 1),
+    }
+    tool = quantizer.Quantizer(str(path))
+    model = reader.read_model(str(path))
+    (graph,) = model.subgraphs
+    layers: dict[int, str] = {}
+    kinds_of: dict[str, Any] = {}
+
+    def scope_of(node: Any) -> str:
+        return reader.get_op_scope(node, graph.tensors)
+
+    for index, node in enumerate(graph.operators):
+        kind = reader.TFL_OP_CODE_TO_NAME.get(model.operatorCodes[node.opcodeIndex].builtinCode)
+        if kind not in axes:
+            continue
+        weight = graph.tensors[node.inputs[1]]
+        data = model.buffers[weight.buffer].data
+        if data is not None:
+            values = np.asarray(data, np.uint8).view(np.float32).reshape(weight.shape)
+            key, scope = values.transpose(axes[kind]).tobytes(), scope_of(node)
+            layers[index], kinds_of[scope] = modules.get(key, scope), kind
+    followers = _followers(*zip(*((x.inputs, x.outputs) for x in graph.operators), strict=True))
+    chosen, kept = _choose(layers, followers, float_layers)
+    for index in chosen:
+        scope = scope_of(graph.operators[index])
+        tool.add_static_config(f'^{re.escape(scope)}$', kinds_of[scope], 8, 8)
+    (signature,) = model.signatureDefs
+    (place,) = signature.inputs
+    feeds = [{place.name.decode(): next(iter(image.values()))} for image in images]
+    ranges = tool.calibrate({signature.signatureKey.decode(): feeds})
+    result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    result.export_model(str(path), overwrite=True)
+    return kept
 
 
 def _is_constant(node: Any) -> bool:
@@ -142,40 +212,57 @@ def _is_constant(node: Any) -> bool:
     return node.get_type_name() == 'Constant'
 
 
+def _followers(
+    inputs: Sequence[Iterable[Hashable]], outputs: Sequence[Iterable[Hashable]]
+) -> list[list[int]]:
+    """Return of each node which nodes read its outputs."""
+    readers: dict[Hashable, list[int]] = {}
+    for index, values in enumerate(inputs):
+        for value in values:
+            readers.setdefault(value, []).append(index)
+    return [[i for value in values for i in readers.get(value, ())] for values in outputs]
+
+
 def _choose(
-    names: Sequence[str],
-    layers: Sequence[bool],
+    layers: Mapping[int, str],
     followers: Sequence[Sequence[int]],
     float_layers: Sequence[str] | None,
-) -> set[int]:
+    exact: Container[int] = (),
+) -> tuple[set[int], list[str]]:
     """Choose the layers to quantize of a graph.
 
     Args:
-        names: of the nodes, in an order in which they can be computed.
-        layers: which nodes have weights.
-        followers: of each node, the nodes that read its outputs.
+        layers: which nodes have weights, and of which module.
+        followers: of each node, in an order in which they can be computed, the nodes that read its
+            outputs.
         float_layers: see :class:`~.options.Options`.
+        exact: which nodes can return float32 if they are quantized.
 
     Returns:
-        Which nodes are quantized.
+        Which nodes are quantized, and the names of the layers that are not.
     """
-    modules = {index: module_name(names[index]) for index in np.flatnonzero(layers)}
     if float_layers is None:
-        ahead = [False] * len(names)  # whether a layer follows
-        for index in reversed(range(len(names))):
-            ahead[index] = any(layers[i] or ahead[i] for i in followers[index])
-        return {i for i, module in modules.items() if ahead[i] and not _is_in(module, '*pos_embd')}
-    for pattern in float_layers:
-        if not any(_is_in(module, pattern) for module in modules.values()):
-            raise InputError(
-                f'--float-layers: the file has no layer {pattern}. Its layers: '
-                f'{", ".join(sorted(set(modules.values())))}'
-            )
-    return {
-        index
-        for index, module in modules.items()
-        if not any(_is_in(module, pattern) for pattern in float_layers)
-    }
+        ahead = [False] * len(followers)  # whether a layer follows
+        for index in reversed(range(len(followers))):
+            ahead[index] = any(i in layers or ahead[i] for i in followers[index])
+        kept = {
+            i
+            for i, name in layers.items()
+            if not (ahead[i] or i in exact) or _is_in(name, '*pos_embd')
+        }
+    else:
+        for pattern in float_layers:
+            if not any(_is_in(name, pattern) for name in layers.values()):
+                raise InputError(
+                    f'--float-layers: the file has no layer {pattern}. Its layers: '
+                    f'{", ".join(sorted(set(layers.values())))}'
+                )
+        kept = {
+            i
+            for i, name in layers.items()
+            if any(_is_in(name, pattern) for pattern in float_layers)
+        }
+    return set(layers) - kept, sorted({layers[i] for i in kept})
 
 
 def _is_in(module: str, pattern: str) -> bool:
@@ -191,9 +278,10 @@ def module_name(node: str) -> str:
     """
     parts = [part for part in node.split('/') if part and not part[0].isupper()]
     inner = [*parts[1:], '']
-    return '.'.join(
+    name = '.'.join(
         part for part, next_ in zip(parts, inner, strict=True) if not next_.startswith(f'{part}.')
     )
+    return name.removeprefix('model.')
 
 
 def _reader(images: Iterable[Inputs]) -> Any:

@@ -54,7 +54,7 @@ def write(
     if options.half:
         model = onnxslim.slim(_halve(model))
     if options.int8:
-        model = quantize_onnx(model, images, options.float_layers)
+        model, metadata['float_layers'] = quantize_onnx(model, images, options.float_layers)
     model.ir_version = min(model.ir_version, _IR_VERSION)
     onnx.helper.set_model_props(model, {KEY: json.dumps(metadata)})
     onnx.checker.check_model(model, full_check=True)

@@ -31,11 +31,17 @@ def write(
         # Its own reader of PyTorch's graphs knows no free sizes, and forgets fixed ones.
         source = Path(folder) / 'model.onnx'
         in_full = replace(
-            options, half=False, int8=False, calibration_images=None, float_layers=None
+            options,
+            half=False,
+            int8=False,
+            calibration_images=None,
+            float_layers=None,
+            max_drop=None,
         )
         onnx.write(graph, inputs, source, metadata, in_full)
         model = openvino_core().read_model(source)
         if options.int8:
-            model = quantize_openvino(model, images, options.float_layers)
+            model, kept = quantize_openvino(model, images, options.float_layers)
+            metadata['float_layers'] = kept
         model.set_rt_info(json.dumps(metadata), KEY)
         openvino.save_model(model, path, compress_to_fp16=options.half)
