@@ -128,9 +128,9 @@ class Runner(MMEngineRunner):
             for loop in (self._train_loop, self._val_loop, self._test_loop):
                 loader: Any = getattr(loop, 'dataloader', None)
                 # Those that stay for the next pass over the data, and those of one that failed.
-                staying = getattr(loader, '_iterator', None)
-                iterators: list[Any] = [staying, getattr(loop, 'loading', None)]
-                for iterator in iterators:
+                staying: Any = getattr(loader, '_iterator', None)
+                loading: Any = getattr(loop, 'loading', None)
+                for iterator in (staying, loading):
                     if hasattr(iterator, '_shutdown_workers'):
                         iterator._shutdown_workers()
                 if staying is not None:

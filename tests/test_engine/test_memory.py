@@ -1,5 +1,6 @@
 """Long runs do not grow: the process that trains and its workers."""
 
+import gc
 import re
 import time
 from collections import defaultdict
@@ -11,6 +12,8 @@ from statistics import median
 import psutil
 import pytest
 from conftest import CLS_CONFIGS, CONFIGS, ROOT, SEG_CONFIGS, options, start_process
+from mmengine.hooks import Hook
+from short_runs import stop
 
 from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.datasets.demo import make_demo_data
@@ -99,3 +102,16 @@ def medians(samples):
     """Return the median MiB of each process that most of the samples have."""
     names = [name for name in samples[-1] if sum(name in one for one in samples) > len(samples) / 2]
     return {name: round(median(one[name] for one in samples if name in one)) for name in names}
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_what_workers_share(tmp_path, by_epoch):
+    """The garbage collector does not write to it as long as a run lasts, also one that fails."""
+    frozen = []
+
+    class Count(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            frozen.append(gc.get_freeze_count())
+
+    stop(tmp_path, 2, Count(), by_epoch=by_epoch)
+    assert min(frozen) > 100_000 and gc.get_freeze_count() == 0
