@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import short_runs
 import torch
-from conftest import status_of
 from killed_runs import small_run
 from killed_runs import start as start_small
 from mmengine.fileio import LocalBackend
