@@ -6,7 +6,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +16,6 @@ from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
 from edgenext_mm.datasets.demo import make_demo_data
-from edgenext_mm.errors import exit_on_input_error
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs' / 'detection'
@@ -159,35 +157,3 @@ def start_process(*command, cwd, data_root, stdout=subprocess.PIPE):
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def fork(run, output):
-    """Run a function in a fork of this process, which has imported everything, and return its id.
-
-    Its exit status is that of a tool's process; what it prints is appended to a file.
-    """
-    process = os.fork()
-    if process:
-        return process
-    status = 1
-    try:
-        os.setpgid(0, 0)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        sys.stdout = sys.stderr = open(output, 'a', buffering=1)  # noqa: SIM115
-        with exit_on_input_error():
-            run()
-        status = 0
-    except SystemExit as error:
-        status = error.code or 0
-        if isinstance(status, str):
-            print(status, flush=True)
-            status = 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-def status_of(process):
-    """Wait for a fork, and return its exit status, or the negative number of a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

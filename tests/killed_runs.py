@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 import time
-from functools import partial
+import traceback
 from pathlib import Path
 from threading import Timer
 
 import torch
-from conftest import data_roots, fork
+from conftest import data_roots
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS, DefaultScope
@@ -16,6 +17,7 @@ from mmengine.utils import ManagerMixin
 from small_networks import config_of
 
 from edgenext_mm.analysis.logs import read_scalars
+from edgenext_mm.errors import exit_on_input_error
 
 SIDE = 64
 EPOCHS, ITERATIONS = 3, 12
@@ -68,7 +70,27 @@ def start(cfg, resume=False, hook=None):
     # The log tells it from a run of the same second.
     cfg = cfg.copy()
     cfg.experiment_name = f'{time.time_ns()}'
-    return fork(partial(train, cfg, resume, hook), Path(cfg.work_dir) / 'output.txt')
+    process = os.fork()
+    if process:
+        return process
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        folder = Path(cfg.work_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        sys.stdout = sys.stderr = open(folder / 'output.txt', 'a', buffering=1)  # noqa: SIM115
+        with exit_on_input_error():
+            train(cfg, resume, hook)
+        status = 0
+    except SystemExit as error:
+        status = error.code
+        if isinstance(status, str):
+            print(status, flush=True)
+            status = 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def train(cfg, resume=False, hook=None):
@@ -85,6 +107,11 @@ def train(cfg, resume=False, hook=None):
         runner.register_hook(hook, 'HIGHEST')
     runner.train()
     return runner
+
+
+def status_of(process):
+    """Wait for a run, and return its exit status, or the negative number of a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def last_checkpoint(cfg):

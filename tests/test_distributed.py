@@ -6,17 +6,16 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
-from conftest import CLS_CONFIGS, CONFIGS, ROOT, fork, start_process, status_of
+from conftest import CLS_CONFIGS, CONFIGS, ROOT, start_process
 from killed_runs import EXACT, assert_same, small_run
 from mmengine.config import Config
 from small_networks import TASKS, config_of
-from two_processes import ON_CPUS, run_of, start, train_and_test
+from two_processes import start, train_and_test
 
 from edgenext_mm.analysis.logs import read_scalars
 from edgenext_mm.datasets.demo import make_demo_data
@@ -34,46 +33,51 @@ def test_two_processes(demo_data, tmp_path):
         *_, metrics = result = train_and_test(task, demo_data, tmp_path / task)
         assert min(metrics.values()) > 0
         torch.save(result, tmp_path / f'{task}.pth')
-    run_of('detection', demo_data, tmp_path).dump(tmp_path / 'config.py')
-    torch.multiprocessing.start_processes(
-        start, (tmp_path, demo_data), nprocs=2, start_method='fork'
-    )
+    torch.multiprocessing.spawn(start, (tmp_path, demo_data), nprocs=2)
+
+
+#: For a config that asks for NCCL and SyncBN.
+ON_CPUS = ('--cfg-options', 'env_cfg.dist_cfg.backend=gloo', 'sync_bn=None')
 
 
 @pytest.mark.slow
-def test_script(demo_data, tmp_path):
-    """That for tests starts processes in the same way: see test_launch.py, and above the tool."""
+def test_tools(demo_data, tmp_path):
     options = (
         *(f'--work-dir={tmp_path}', *ON_CPUS),
-        'input_size=(64,64)',
         'train_cfg.max_epochs=1',
         'param_scheduler.1.T_max=1',
         'default_hooks.logger.interval=1',
         'auto_scale_lr.base_batch_size=4',  # of the 16 that two processes take
     )
-    command = ROOT / 'tools/dist_train.sh', DEMO, 2, '--auto-scale-lr', *options
-    process = start_process(*command, cwd=tmp_path, data_root=demo_data)
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 0 and 'coco/bbox_mAP' in output, output
+
+    def run(script, *arguments):
+        process = start_process(
+            *(ROOT / 'tools' / script, *arguments, *options), cwd=tmp_path, data_root=demo_data
+        )
+        output, _ = process.communicate(timeout=900)
+        assert process.returncode == 0, output
+        return output
+
+    assert 'coco/bbox_mAP' in run('dist_train.sh', DEMO, 2, '--auto-scale-lr')
     train, _ = read_scalars(tmp_path)
     cfg = Config.fromfile(DEMO)
     warm_up = cfg.param_scheduler[0].start_factor
     assert list(train) == [1, 2]
     assert train[1]['lr'] == pytest.approx(4 * warm_up * cfg.optim_wrapper.optimizer.lr)
+    assert 'coco/bbox_mAP' in run('dist_test.sh', DEMO, tmp_path / 'epoch_1.pth', 2)
 
 
-#: A stand-in for srun.
+#: A stand-in for srun and a job of one task, which has the exit status STATUS if that is set.
 SRUN = """#!/bin/bash
 printf '%s\\n' "$@" > srun.txt
-exit "$STATUS"
+[ -z "$STATUS" ] || exit "$STATUS"
+while [[ $1 == --* ]]; do shift; done
+SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NTASKS=1 SLURM_NODELIST=here exec "$@"
 """
-#: What srun sets for a job of one task.
-JOB = dict(SLURM_PROCID='0', SLURM_LOCALID='0', SLURM_NTASKS='1', SLURM_NODELIST='here')
 
 
 @pytest.mark.slow
-def test_slurm(run_tool, tmp_path, monkeypatch):
-    """The scripts' commands; that for training is then run as srun would."""
+def test_slurm(demo_data, tmp_path, monkeypatch):
     for name, text in (('srun', SRUN), ('scontrol', '#!/bin/sh\necho 127.0.0.1\n')):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -84,30 +88,21 @@ def test_slurm(run_tool, tmp_path, monkeypatch):
 
     def run(script, *arguments):
         arguments = (ROOT / 'tools' / script, 'gpus', 'a job', *arguments)
-        process = start_process(*arguments, cwd=tmp_path, data_root='')
+        process = start_process(*arguments, cwd=tmp_path, data_root=demo_data)
         output, _ = process.communicate(timeout=900)
-        assert process.returncode == int(os.environ['STATUS']), output
-        return (tmp_path / 'srun.txt').read_text().splitlines()
+        return process.returncode, output, (tmp_path / 'srun.txt').read_text().splitlines()
 
     monkeypatch.setenv('SRUN_ARGS', '--time=5 --qos=low')
     monkeypatch.setenv('GPUS', '4')
     options = (f'--work-dir={tmp_path}', *ON_CPUS, 'train_cfg.max_epochs=1')
-    monkeypatch.setenv('STATUS', '0')
-    arguments = run('slurm_train.sh', DEMO_CLS, *options)
+    status, output, arguments = run('slurm_train.sh', DEMO_CLS, *options)
+    assert status == 0 and 'accuracy/top1' in output, output
     assert {'--partition=gpus', '--job-name=a job', '--time=5', '--qos=low'} < {*arguments}
     assert {'--ntasks=4', '--ntasks-per-node=4', '--gres=gpu:4', '--cpus-per-task=5'} < {*arguments}
-    start = arguments.index(str(ROOT / 'tools/train.py'))
-    assert arguments[start - 2 : start] == ['python', '-u']
-    for name, value in JOB.items():
-        monkeypatch.setenv(name, value)
-    log = tmp_path / 'log.txt'
-    assert status_of(fork(partial(run_tool, 'train.py', *arguments[start + 1 :]), log)) == 0
-    assert 'accuracy/top1' in log.read_text()
-
     monkeypatch.setenv('STATUS', '75')  # for the script of the job to submit it again
     monkeypatch.setenv('GPUS', '16')
-    arguments = run('slurm_test.sh', DEMO_CLS, 'epoch_1.pth', '--tta')
-    assert {'--ntasks=16', '--ntasks-per-node=8'} < {*arguments}
+    status, _, arguments = run('slurm_test.sh', DEMO_CLS, 'epoch_1.pth', '--tta')
+    assert status == 75 and {'--ntasks=16', '--ntasks-per-node=8'} < {*arguments}
     test = str(ROOT / 'tools' / 'test.py')
     assert arguments[-6:] == [test, str(DEMO_CLS), 'epoch_1.pth', '--launcher', 'slurm', '--tta']
 

@@ -9,26 +9,21 @@ from conftest import ROOT, start_process
 
 from edgenext_mm.launch import main
 
-#: Two workers, of which the second does something else at its first start. Those that are started
-#: again look whether anything is there of processes before.
+#: Two workers, of which the second does something else at its first start.
 WORKER = """
 import os, signal, sys, time
-what, restarts = sys.argv[1:]
+from torch.distributed import TCPStore
 rank, count = int(os.environ['RANK']), os.environ['TORCHELASTIC_RESTART_COUNT']
-if what == 'dies' and restarts != '0':
-    from torch.distributed import TCPStore
-    master = rank == 0 and os.environ['TORCHELASTIC_USE_AGENT_STORE'] != 'True'
-    store = TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), 2, master)
-    assert store.add('starts', 1) <= 2
+master = rank == 0 and os.environ['TORCHELASTIC_USE_AGENT_STORE'] != 'True'
+store = TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), 2, master)
+assert store.add('starts', 1) <= 2  # and nothing is there of processes before
 open(f'{rank}_{count}', 'w').close()
-while not os.path.exists(f'{1 - rank}_{count}'):
-    time.sleep(0.01)
-if what == 'stops':
+if sys.argv[1] == 'stops':
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
     print('worker', flush=True)
     time.sleep(60)
 if rank == 1 and count == '0':
-    os.kill(os.getpid(), 9) if what == 'dies' else sys.exit(int(what))
+    os.kill(os.getpid(), 9) if sys.argv[1] == 'dies' else sys.exit(int(sys.argv[1]))
 time.sleep(0.5)
 """
 ARGUMENTS = ('--nproc-per-node=2', '--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0')
@@ -56,8 +51,7 @@ def worker(tmp_path, monkeypatch):
 )
 def test_statuses(worker, capsys, what, restarts, status, starts):
     """A worker that dies is started again; not so one that was asked to stop, or used wrongly."""
-    arguments = [f'--max-restarts={restarts}', str(worker), what, str(restarts)]
-    assert main([*ARGUMENTS, *arguments]) == status
+    assert main([*ARGUMENTS, f'--max-restarts={restarts}', str(worker), what]) == status
     names = {f'{rank}_{start}' for rank in range(2) for start in range(starts)}
     assert {path.name for path in worker.parent.glob('?_?')} == names
     error = f'error: process 1 of the run ended with exit status {status}: see its last messages\n'
@@ -68,7 +62,7 @@ def test_statuses(worker, capsys, what, restarts, status, starts):
 def test_signal(worker):
     """The launcher hands it on, and waits for what the processes save."""
     process = start_process(
-        *('python', '-m', 'edgenext_mm.launch', *ARGUMENTS, worker, 'stops', 0),
+        *('python', '-m', 'edgenext_mm.launch', *ARGUMENTS, worker, 'stops'),
         cwd=worker.parent,
         data_root='',
     )

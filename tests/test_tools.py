@@ -1,11 +1,12 @@
 """The command lines of all tools; what each does is tested beside the package's modules."""
 
+import os
 import runpy
 import subprocess
 import sys
 
 import pytest
-from conftest import CLS_CONFIGS, CONFIGS, ROOT
+from conftest import CLS_CONFIGS, CONFIGS, ROOT, data_roots
 
 from edgenext_mm.checkpoint.families import FAMILIES
 from edgenext_mm.deploy.convert import SAFETENSORS
@@ -39,27 +40,24 @@ def test_answers_before_it_imports(tool, option, status):
                 *('--shape', 64, 64, '--runs', 2, '--peers', 'mmpretrain'),
             ],
         ),
+        ('check_dataset.py', [CONFIGS / 'ssdlite_edgenext_xx_small_demo.py']),
     ],
 )
-def test_prints_its_table_alone(tool, arguments, tmp_path):
-    """And nothing of what the libraries say while they are imported."""
-    command = [sys.executable, ROOT / 'tools' / tool, *map(str, arguments)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (run.returncode, run.stderr) == (0, '')
-    assert_table_alone(run.stdout, '`tools/benchmark.py')
-
-
-@pytest.mark.slow
-def test_checks_print_their_tables_alone(run_tool, capfd):
-    run_tool('check_dataset.py', CONFIGS / 'ssdlite_edgenext_xx_small_demo.py')
-    titles = ('train: ', 'val: ', 'wrote ', 'Training can start.')
-    assert_table_alone(capfd.readouterr().out, *titles)
-
-
-def assert_table_alone(text, *titles):
-    lines = [line for line in text.splitlines() if line]
+def test_prints_its_table_alone(tool, arguments, demo_data, tmp_path):
+    run = subprocess.run(
+        [sys.executable, ROOT / 'tools' / tool, *map(str, arguments)],
+        cwd=tmp_path,
+        env=os.environ | data_roots(demo_data),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    titles = ('`tools/benchmark.py', 'train: ', 'val: ', 'wrote ', 'Training can start.')
+    lines = [line for line in run.stdout.splitlines() if line]
     assert [line for line in lines if not line.startswith(('| ', '|---', *titles))] == []
     assert [line for line in lines if line.startswith('| ')]
+    if tool != 'check_dataset.py':  # which has a progress bar
+        assert run.stderr == ''
 
 
 def test_names_of_conversions():

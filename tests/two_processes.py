@@ -1,7 +1,6 @@
 """What each of two processes does, which import this module; see test_distributed.py."""
 
 import copy
-import json
 import os
 import re
 import time
@@ -11,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import ROOT, SEG_CONFIGS, be_quick, data_roots, run_here
+from conftest import ROOT, SEG_CONFIGS, be_quick, data_roots
 from killed_runs import EXACT, last_checkpoint, small_run
 from mmengine.config import Config
 from mmengine.dist import all_reduce, get_world_size
@@ -31,10 +30,6 @@ from edgenext_mm.errors import InputError
 FSDP = ROOT / 'configs' / '_base_' / 'strategies' / 'fsdp.py'
 DEMO_SEG = SEG_CONFIGS / 'deeplabv3_edgenext_xx_small_demo.py'
 TINY = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_heads=2)
-
-
-#: For a config that asks for NCCL and SyncBN.
-ON_CPUS = ('--cfg-options', 'env_cfg.dist_cfg.backend=gloo', 'sync_bn=None')
 
 
 def retinanet(folder, data):
@@ -156,18 +151,6 @@ def be_like_one(folder, data):
         assert got[2] == metrics
 
 
-def be_the_tool(folder, data):
-    """tools/test.py finds in the same weights what one process has found."""
-    _, weights, metrics = torch.load(folder / 'detection.pth')
-    path = folder / f'weights_{dist.get_rank()}.pth'
-    torch.save(dict(state_dict=weights), path)
-    options = '--launcher=pytorch', f'--work-dir={folder}/tool', '--json=out.json', *ON_CPUS
-    with pytest.MonkeyPatch.context() as patch:
-        run_here(patch, 'test.py', 'config.py', path, *options, cwd=folder, data_root=data)
-    if dist.get_rank() == 0:
-        assert json.loads((folder / 'out.json').read_text())['metrics'] == metrics
-
-
 def be_sharded(folder, data):
     """Train sharded and go on without, and the other way round: the end is that of no sharding."""
 
@@ -205,7 +188,7 @@ def start(rank, folder, data):
     torch.set_num_threads(1)
     be_quick(pytest.MonkeyPatch())
     join(rank, folder / 'store')
-    for check in (be_like_one, be_the_tool, be_sharded, train, train_badly):
+    for check in (be_like_one, be_sharded, train, train_badly):
         check(folder, data)
         dist.barrier()
     dist.destroy_process_group()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import short_runs
 import torch
-from killed_runs import small_run
+from killed_runs import small_run, status_of
 from killed_runs import start as start_small
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook

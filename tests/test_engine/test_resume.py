@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import status_of
-from killed_runs import KillAt, assert_same, assert_same_runs, last_checkpoint, small_run, start
+from killed_runs import (
+    KillAt,
+    assert_same,
+    assert_same_runs,
+    last_checkpoint,
+    small_run,
+    start,
+    status_of,
+)
 from small_networks import TASKS
 
 from edgenext_mm.errors import Interrupted
