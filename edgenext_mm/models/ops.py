@@ -93,7 +93,8 @@ def behind_layer_scale(
 
     Layer scales start at 1e-6, and the gradients behind them would be under the numbers of float16.
     Under float16 autocast they are therefore divided by the layer scale all through the branch, and
-    multiplied again where they leave it: towards ``x``, and in float32 towards the parameters.
+    multiplied again where they leave it: towards ``x``, and in float32 towards the parameters. A
+    backward hook on a layer of the branch sees them divided.
 
     Args:
         branch: a function of ``x`` and of the parameters of ``modules``.
