@@ -12,6 +12,7 @@ import torch.nn as nn
 from mmengine.config import Config
 
 from ..errors import InputError
+from ..parallel import track
 from .api import Exported, Feed, export, training_images, whole_files
 from .files import open_session
 from .options import Options
@@ -123,7 +124,8 @@ def rank_layers(exported: Exported, images: Sequence[str], kept: Collection[str]
             found = [exported.graph(*each) for each in inputs]
         return sum(_distance(x, y) for x, y in zip(expected, found, strict=True))
 
-    harms = {name: harm(name) for name, module in layers.items() if ranges[module]}
+    used = [name for name, module in layers.items() if ranges[module]]
+    harms = {name: harm(name) for name in track(used, len(used), 'layers in eight bits')}
     return sorted(harms, key=lambda name: -harms[name])
 
 

@@ -70,32 +70,38 @@ def test_memory_stays(tmp_path, data, config, length):
     finally:
         process.terminate()  # and so its workers
         process.wait()
-    rows = {number: medians(values) for number, values in sizes.items()}
-    for number, row in rows.items():
+    table = {number: medians(values) for number, values in sizes.items()}
+    for number, row in table.items():
         print(f'iteration {number}: {sum(row.values())} MiB, {row}', flush=True)
-    start, end = rows[START], rows[END - 50]
-    assert start.keys() == end.keys(), rows
+    start, end = table[START], table[END - 50]
+    assert start.keys() == end.keys(), table
     assert sum(end.values()) < 1.03 * sum(start.values()), (start, end)
 
 
 def memory(pid):
-    """Return what a process and its workers hold in MiB, with what they share counted in parts.
+    """Return the resident MiB of a process and its workers, with what they share counted once.
 
-    The workers of the training come first, as they are started. Without what is mapped from files,
-    such as PyTorch's libraries, whose parts depend on what else runs on the machine.
+    The workers of the training come first, as they are started. What is mapped from files, such as
+    PyTorch's libraries, is that of the process: its parts would depend on what else runs on the
+    machine.
     """
     process = psutil.Process(pid)
     workers = sorted(process.children(recursive=True), key=lambda one: (one.create_time(), one.pid))
     sizes = {}
+    with suppress(OSError, KeyError):  # for one that has just ended, as below
+        sizes['files'] = rows(pid, 'status')['RssFile']
     for number, one in enumerate((process, *workers)):
-        with suppress(OSError):  # for one that has just ended
-            rows = re.findall(
-                r'(\w+): +(\d+) kB', Path(f'/proc/{one.pid}/smaps_rollup').read_text()
-            )
-            parts = {name: int(size) / 1024 for name, size in rows}
+        with suppress(OSError):
+            parts = rows(one.pid, 'smaps_rollup')
             name = f'worker {number}' if number else 'training'
             sizes[name] = parts['Pss_Anon'] + parts['Pss_Shmem']
     return sizes
+
+
+def rows(pid, file):
+    """Return the sizes in a file of /proc, in MiB."""
+    found = re.findall(r'(\w+):\s+(\d+) kB', Path(f'/proc/{pid}/{file}').read_text())
+    return {name: int(size) / 1024 for name, size in found}
 
 
 def medians(samples):
