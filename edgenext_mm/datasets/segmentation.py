@@ -366,6 +366,7 @@ class GaussianBlur(BaseTransform):
         prob: how likely an image is blurred. Defaults to 0.5.
 
     Example:
+        >>> np.random.seed(0)  # without, the radius may be so small that nothing changes
         >>> image = np.zeros((3, 3, 3), np.uint8)
         >>> image[1, 1] = 255
         >>> blurred = GaussianBlur(max_radius=1, prob=1)(dict(img=image))['img']
