@@ -76,13 +76,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def judge(args: argparse.Namespace, folder: str, file: str) -> tuple[str, float]:
     """Test a checkpoint or a file, and return the metric's name and its points of 100."""
-    from edgenext_mm.analysis.metrics import tested
+    from edgenext_mm.analysis.metrics import in_points, tested
 
     args.work_dir, args.launcher, args.local_rank = folder, 'none', 0
     cfg = load_runner_config(args)
     found = tested(cfg, file, build_tester(cfg, file).test())
-    # mmdet has shares of 1, and the other libraries have points.
-    return found.metric, found.value * (100 if cfg.default_scope == 'mmdet' else 1)
+    return found.metric, in_points(cfg, found.value)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import InputError
+from .metrics import in_points
 
 Scalars = dict[int, dict[str, Any]]
 
@@ -64,16 +65,15 @@ def read_metric(cfg: Config, work_dir: str | Path) -> tuple[dict[int, float], in
         work_dir: its work directory.
 
     Returns:
-        The metric in percent by epoch, or by iteration if the training loop counts these; and at
-        which of them the run ends.
+        The metric in points of 100 by epoch, or by iteration if the training loop counts these; and
+        at which of them the run ends.
 
     Raises:
         InputError: see :func:`read_scalars`, and if the metric is not in the log.
     """
     name = cfg.default_hooks.checkpoint.save_best
     _, validations = read_scalars(work_dir)
-    scale = 100 if name.startswith('coco/') else 1
-    values = {step: scale * row[name] for step, row in validations.items() if name in row}
+    values = {step: in_points(cfg, row[name]) for step, row in validations.items() if name in row}
     if not values:
         raise InputError(f'the log of {work_dir} has no {name}')
     return values, cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters

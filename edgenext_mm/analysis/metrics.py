@@ -73,6 +73,22 @@ def tested(cfg: Any, file: str, metrics: dict[str, Any], session: Any = None) ->
     )
 
 
+def in_points(cfg: Any, value: float) -> float:
+    """Return a metric in points of 100: mmdet's are shares of 1, the other libraries' are points.
+
+    Args:
+        cfg: config of the test.
+        value: the metric.
+
+    Example:
+        >>> in_points(dict(default_scope='mmdet'), 0.25)
+        25.0
+        >>> in_points(dict(default_scope='mmseg'), 80.2)
+        80.2
+    """
+    return 100 * value if cfg['default_scope'] == 'mmdet' else value
+
+
 def write_tested(path: str | Path, found: Tested) -> None:
     """Write what a test found, as JSON.
 

@@ -227,9 +227,9 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
 @lru_cache
 def _prefers_onednn() -> bool:
-    """Tell whether oneDNN's product is faster at every size: on AMD's processors with AVX-512.
+    """Tell whether oneDNN's product is in use at every size: on AMD's processors with AVX-512.
 
-    MKL's has half of its speed on some of them, and 96 to 99% on others (docs/performance.md).
+    MKL's has half of its speed on some of them, and no more on others (docs/performance.md).
     """
     cpuinfo = Path('/proc/cpuinfo')
     vendor = cpuinfo.read_text() if cpuinfo.is_file() else platform.processor()
