@@ -207,11 +207,9 @@ class EdgeNeXt(WholeModule):
         if not is_captured(x) or compiles():
             x = x.contiguous(memory_format=torch.channels_last)  # for speed alone
         outs = []
-        for i, (downsample, stage) in enumerate(
-            zip(self.downsample_layers, self.stages, strict=True)
-        ):
-            x = downsample(x)
-            x = stage(x)
+        parts = zip(self.downsample_layers, self.stages, strict=True)
+        for i, (downsample, stage) in enumerate(parts):
+            x = stage(downsample(x))
             if i in self.out_indices:
                 outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
         return tuple(outs)

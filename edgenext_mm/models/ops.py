@@ -62,25 +62,20 @@ def compiles_for_training() -> bool:
     return compiles() and torch.is_grad_enabled()
 
 
-def casts_to_float16(x: torch.Tensor) -> bool:
+def _autocast_dtype(device: str) -> torch.dtype | None:
+    """Return the type of mixed precision on 'cpu' or 'cuda'; None if it is off."""
+    if not _TORCH_BEFORE_2_4:
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == 'cpu':
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+def _casts_to_float16(x: torch.Tensor) -> bool:
     """Tell whether mixed precision in float16 is on, for a tensor on a CPU or CUDA GPU."""
-    device = next((device for device in ('cpu', 'cuda') if _autocasts(device)), None)
-    return (
-        device is not None and x.device.type == device and _autocast_dtype(device) == torch.float16
-    )
-
-
-def _autocasts(device: str) -> bool:
-    if _TORCH_BEFORE_2_4:
-        return torch.is_autocast_cpu_enabled() if device == 'cpu' else torch.is_autocast_enabled()
-    return torch.is_autocast_enabled(device)
-
-
-def _autocast_dtype(device: str) -> torch.dtype:
-    if _TORCH_BEFORE_2_4:
-        on_cpu = device == 'cpu'
-        return torch.get_autocast_cpu_dtype() if on_cpu else torch.get_autocast_gpu_dtype()
-    return torch.get_autocast_dtype(device)
+    # The device comes last: a proxy of torch.fx has none.
+    float16 = (device for device in ('cpu', 'cuda') if _autocast_dtype(device) == torch.float16)
+    return any(x.device.type == device for device in float16)
 
 
 def behind_layer_scale(
@@ -105,7 +100,7 @@ def behind_layer_scale(
     Returns:
         ``branch(x)``.
     """
-    if gamma is None or not torch.is_grad_enabled() or not casts_to_float16(x):
+    if gamma is None or not torch.is_grad_enabled() or not _casts_to_float16(gamma):
         return branch(x)
     scale = gamma.detach().abs().amax().clamp(min=1e-12)
     with _scaled_gradients(modules, scale):
@@ -194,7 +189,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
                 (on_onednn or (_HAS_AVX512 and (act is not None or self.packs)))
                 and x.dtype == self.weight.dtype == torch.float32
                 and _HAS_ONEDNN
-                and not _autocasts('cpu')
+                and _autocast_dtype('cpu') is None
             ):
                 weight = self._packed_weight() if self.packs else self.weight
                 post_op = _post_op(act if _HAS_AVX512 else None)
