@@ -215,6 +215,7 @@ print_log('the log of a Runner', logger='current')
 """
 
 
+@pytest.mark.slow
 def test_silences_noise_alone_and_sets_threads_in_time():
     """libgomp says what settings it has when PyTorch loads it, beside a process or none."""
     unset = ('OMP_', 'GOMP_', 'KMP_')

@@ -122,6 +122,7 @@ def run(site, folder, *command, root=''):
     return process.stdout
 
 
+@pytest.mark.slow
 def test_command(installed, tmp_path):
     """It lists the tools and passes on what follows, and needs no library for that."""
     script = installed / 'bin' / 'edgenext-mm'
@@ -159,6 +160,7 @@ assert not Path('edgenext_mm').exists()
 """
 
 
+@pytest.mark.slow
 def test_configs_by_name(installed, tmp_path):
     run(installed, tmp_path, sys.executable, '-c', NAMES)
 

@@ -55,6 +55,7 @@ for module in modules:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('script', [IMPORT, SCOPE], ids=['import', 'scope'])
 def test_imports(script):
     """The package imports nothing heavy, its scope imports what a config names, and both again."""

@@ -106,12 +106,14 @@ def test_size_unlike_the_image(message, mask):
     assert f'{mask} has {height}x{width // 2} pixels and its image' in message(SEG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'LA'])
 def test_colour_mask(message, mask, mode):
     Image.open(mask).convert('RGBA').convert(mode).save(mask)
     assert f'{mask} is a colour image, and a mask holds one class id per pixel' in message(SEG)
 
 
+@pytest.mark.slow
 def test_missing_and_broken_files(message, data, mask):
     image = data / f'VOC2012/JPEGImages/{mask.stem}.jpg'
     content, labels = image.read_bytes(), mask.read_bytes()
@@ -276,6 +278,7 @@ train_dataloader = dict(
 """
 
 
+@pytest.mark.slow
 def test_wrappers(run_tool, message, data, tmp_path, capsys):
     config = tmp_path / 'config.py'
     config.write_text(WRAPPED.format(base=DET, change='indices=3'))
@@ -287,6 +290,7 @@ def test_wrappers(run_tool, message, data, tmp_path, capsys):
     assert 'meta information' in message(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('change', 'expected'),
     [

@@ -306,6 +306,7 @@ def test_out_of_memory_is_no_broken_file(tmp_path, server, cache, monkeypatch, e
     assert not contents(cache)
 
 
+@pytest.mark.slow
 def test_too_large_to_allocate(tmp_path):
     """A real allocation that fails, in a process whose memory is limited."""
     torch.save({'weight': torch.zeros(2**28, dtype=torch.uint8)}, tmp_path / 'large.pth')

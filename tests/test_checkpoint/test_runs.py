@@ -102,6 +102,7 @@ def test_processes(load, tmp_path, monkeypatch):
     assert_equal(model, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['train', 'test'])
 @pytest.mark.parametrize('task', DENSE)
 def test_parts_are_refused(load, task, mode):
@@ -155,6 +156,7 @@ def test_other_classes(load, said, task):
         load(task, 'test', content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('task', 'mode'),
     [('detection', 'train'), ('segmentation', 'train'), ('classification', 'test')],
@@ -182,6 +184,7 @@ def test_nothing_else_may_differ(load, task, mode):
             load(task, mode, content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
 def test_names_of_wrappers(load, said, task):
     """torch.compile's, of the whole or of parts; those of DataParallel and of Lightning."""

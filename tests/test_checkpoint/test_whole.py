@@ -38,6 +38,7 @@ def load(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('api', APIS)
 def test_fits_or_is_refused(load, tmp_path, api):
     task, call = APIS[api]

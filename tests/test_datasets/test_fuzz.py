@@ -193,6 +193,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('split', ['train', 'val'])
 @pytest.mark.parametrize('source', SOURCES)
 def test_data(data_configs, root, source, split):

@@ -16,6 +16,7 @@ from edgenext_mm.errors import InputError
 from edgenext_mm.models import ARCHS, EdgeNeXt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arch', ARCHS)
 @pytest.mark.parametrize('output_stride', [8, 16, 32])
 def test_backbone(arch, output_stride):

@@ -53,6 +53,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', ORDERS)
 def test_goes_on_anywhere(tmp_path, order):
     """With the batches, their numbers, the random numbers and the gradients that were next."""

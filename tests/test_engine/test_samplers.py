@@ -97,6 +97,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrapper', WRAPPERS)
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_sizes_reach_transforms(wrapper, num_workers):

@@ -29,6 +29,7 @@ def check(network, form, images):
         assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('norm_in_means', (False, True))
 @pytest.mark.parametrize('linear', (False, True))
 @pytest.mark.parametrize('arch', [name for name in ARCHS if 'base' not in name])

@@ -29,6 +29,7 @@ def check_file(name, task, bn_hs, tmp_path):
 IN_PROCESS = [name for name in FORMATS if FORMATS[name].runs_here and name != 'executorch']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bn_hs', (False, True))
 @pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('name', formats(*IN_PROCESS))
@@ -77,6 +78,7 @@ def test_core_ml_converts(task, tmp_path):
         open_session(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('target', TARGETS)
 def test_what_tensorrt_gets_it_has(target, task, tmp_path):

@@ -46,6 +46,7 @@ def reference_state(arch):
     return {k: torch.from_numpy(np.asarray(tensor_for(k, shape))) for k, shape in keys.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arch', REFERENCE_ARCHS)
 def test_reproduces_reference(arch, tmp_path):
     path = tmp_path / 'reference.pth'
@@ -96,6 +97,7 @@ class MMPretrainPeer:
         return content['state_dict']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'peer', 'arch'),
     [

@@ -18,6 +18,7 @@ def build(name):
     return MODELS.build(Config.fromfile(SEG_CONFIGS / f'deeplabv3_edgenext_{name}_voc.py').model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'parameters', 'multiply_adds'),
     [

@@ -249,6 +249,7 @@ def test_counts_operations_without_gradients(arch, x):
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.slow
 @families
 @pytest.mark.skipif(TORCH < (2, 6), reason='PyTorch before 2.6 has no Dim.AUTO')
 @pytest.mark.parametrize('named', [False, True])
@@ -270,6 +271,7 @@ def test_export(arch, named, x):
     assert names.count('linear.default') == len(linears(model))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(TORCH < (2, 6), reason='torch.export as it is now')
 def test_exported_graph_is_no_larger_than_timms():
     x = torch.randn(2, 3, 64, 64)

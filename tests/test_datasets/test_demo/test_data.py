@@ -40,6 +40,7 @@ def pictures(folder):
     return {path.read_bytes() for path in folder.glob('*.jpg')}
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_the_processes(data, tmp_path):
     assert demo.make_demo_data(tmp_path / 'same', 12, 6, seed=3, processes=1)
     assert contents(tmp_path / 'same') == contents(data)

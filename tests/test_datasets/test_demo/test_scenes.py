@@ -2,10 +2,12 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from edgenext_mm.datasets.demo.scenes import CLASSES, MIN_VISIBLE, draw_scene
 
 
+@pytest.mark.slow
 def test_scenes_are_as_varied_as_claimed():
     scenes = [draw_scene(np.random.default_rng([9, 0, k])) for k in range(100)]
     shapes = np.array([image.shape[:2] for image, _ in scenes])

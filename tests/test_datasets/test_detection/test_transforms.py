@@ -36,6 +36,7 @@ def sample(boxes):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', BOXES)
 def test_windows_have_mmdets_distribution(name):
     """Left, top, width and height of 1,500 windows: no quantile of theirs is far from mmdet's."""
