@@ -61,28 +61,30 @@ demo-page: .venv-demo/.installed work_dirs/demo/last_checkpoint ## a page in the
 	.venv-demo/bin/python tools/demo.py $(DEMO) --checkpoint "$$(cat work_dirs/demo/last_checkpoint)"
 
 # Small images and few iterations, for all of it to be done in hours on two cores. A run that was
-# stopped goes on.
+# stopped goes on. RATE=1e-2 is another learning rate than those of the configs.
 SEEDS ?= 0 1 2
+RATE ?=
 BACKBONES ?= edgenext_xx_small edgenext_x_small mobilenet_v2_050 mobilenet_v2 mobilevit_xx_small
-SSDLITE ?= input_size=128,128 max_epochs=10 train_cfg.val_interval=10
-DEEPLABV3 ?= size=128 max_iters=300 train_cfg.val_interval=300 default_hooks.checkpoint.interval=50 \
-	custom_hooks.0.momentum=0.02
+SSDLITE ?= input_size=192,192 train_cfg.val_interval=14
+DEEPLABV3 ?= size=128 max_iters=600 train_cfg.val_interval=600 default_hooks.checkpoint.interval=100
+COMPARE := work_dirs/compare$(RATE:%=_%)
 # A seed after the other, and so a table of one seed soon.
 RUNS = $(foreach seed,$(SEEDS),$(foreach head,ssdlite deeplabv3,$(foreach backbone,$(BACKBONES),\
-	work_dirs/compare/$(head)_$(backbone)/seed_$(seed))))
+	$(COMPARE)/$(head)_$(backbone)/seed_$(seed))))
 
 compare: $(RUNS:=/.trained) ## train EdgeNeXt and its rivals alike on the drawn scenes, print a table
 	.venv/bin/python tools/analysis/compare_runs.py $(RUNS) --threads 1 --calls 60
 
-work_dirs/compare/ssdlite_%/.trained: | data/demo/demo_data.json
+$(COMPARE)/ssdlite_%/.trained: | data/demo/demo_data.json
 	COCO_ROOT=data/demo $(call train,ssdlite,$(SSDLITE))
 
-work_dirs/compare/deeplabv3_%/.trained: | data/demo/demo_data.json
+$(COMPARE)/deeplabv3_%/.trained: | data/demo/demo_data.json
 	VOC_ROOT=data/demo/VOC2012 $(call train,deeplabv3,$(DEEPLABV3))
 
 define train
 .venv/bin/python tools/train.py configs/*/$(1)_$(*D)_demo.py --work-dir $(@D) --resume \
-		--cfg-options $(2) randomness.seed=$(subst seed_,,$(*F))
+		--cfg-options $(2) randomness.seed=$(subst seed_,,$(*F)) \
+		$(RATE:%=optim_wrapper.optimizer.lr=%)
 	touch $@
 endef
 

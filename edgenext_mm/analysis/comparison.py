@@ -16,7 +16,7 @@ from .benchmark import Result, benchmark_files
 from .complexity import complexity_of
 from .logs import read_metric, read_scalars
 
-#: What the runs of a config have in common. Seeds, folders and the like may differ.
+#: What the runs of a row have in common. Seeds, folders and the like may differ.
 _RECIPE = ('model', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'custom_hooks')
 
 
@@ -27,22 +27,25 @@ class Run:
     Attributes:
         work_dir: its work directory.
         config: its config, as it was trained.
+        learning_rate: the highest of its schedule.
         value: what its last validation found, in percent.
         seconds: of iterations, as logged.
     """
 
     work_dir: Path
     config: Path
+    learning_rate: float
     value: float
     seconds: list[float]
 
 
 @dataclass
 class Row:
-    """The runs of a config.
+    """The runs of a config with one learning rate.
 
     Attributes:
         name: of the config.
+        learning_rate: the highest of the schedule.
         metric: by which the runs choose their best checkpoint.
         length: of each run, such as '14 epochs'.
         values: what the last validation of each run found, in percent.
@@ -55,13 +58,14 @@ class Row:
         >>> from edgenext_mm.analysis.benchmark import Result
         >>> from edgenext_mm.analysis.comparison import Row
         >>> times = Result('quick', seconds=[0.004, 0.004]), Result('slow', seconds=[0.007, 0.007])
-        >>> quick = Row('quick', 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, times[0])
-        >>> slow = Row('slow', 'mIoU', '9 epochs', [39.0, 40.0], 0.3, 2.5, 0.6, times[1])
+        >>> quick = Row('quick', 3e-3, 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, times[0])
+        >>> slow = Row('slow', 1e-2, 'mIoU', '9 epochs', [39.0, 40.0], 0.3, 2.5, 0.6, times[1])
         >>> slow.is_behind(quick), quick.is_behind(slow)
         (True, False)
     """
 
     name: str
+    learning_rate: float
     metric: str
     length: str
     values: list[float]
@@ -71,8 +75,8 @@ class Row:
     exported: Result | None = None
 
     def is_behind(self, other: 'Row') -> bool:
-        """Whether the other one is faster, and its worst run better than the best one here."""
-        if self.exported is None or other.exported is None:
+        """Whether the other config is faster, and its worst run better than the best one here."""
+        if self.exported is None or other.exported is None or self.name == other.name:
             return False
         faster = other.exported.median < self.exported.median
         return faster and min(other.values) > max(self.values)
@@ -83,7 +87,7 @@ def compare_runs(
 ) -> tuple[list[Row], list[str]]:
     """Compare runs by what they reach, and by the time of training and of the exported models.
 
-    For the latter, one run of each config is exported to ONNX. The files of those that have one
+    For the latter, one run of each row is exported to ONNX. The files of those that have one
     metric are called in turn, in shuffled order, for one image at a time.
 
     Args:
@@ -92,15 +96,16 @@ def compare_runs(
         calls: of each file, 2 or more. 0 measures no latency.
 
     Returns:
-        A row for each config, and for each run that is left out a sentence that says why.
+        A row for each config and learning rate, and for each run that is left out a sentence that
+        says why.
 
     Raises:
-        InputError: if no run is at its end, if runs of a config have different settings, if a
+        InputError: if no run is at its end, if runs of a row have other different settings, if a
             model cannot be exported, or if the calls are too few.
     """
     if calls < 2 and calls != 0:
         raise InputError(f'--calls {calls}: the spread needs 2 calls or more; 0 measures none')
-    runs: dict[str, list[Run]] = {}
+    runs: dict[tuple[str, float], list[Run]] = {}
     left_out = []
     for work_dir in map(Path, work_dirs):
         try:
@@ -108,11 +113,11 @@ def compare_runs(
         except InputError as error:
             left_out.append(str(error))
         else:
-            runs.setdefault(run.config.name, []).append(run)
+            runs.setdefault((run.config.name, run.learning_rate), []).append(run)
     if not runs:
         raise InputError(f'no run is at its end: {"; ".join(left_out)}')
-    rows = [_row(of_config) for of_config in runs.values()]
-    firsts = [of_config[0] for of_config in runs.values()]
+    rows = [_row(of_row) for of_row in runs.values()]
+    firsts = [of_row[0] for of_row in runs.values()]
     for metric in dict.fromkeys(row.metric for row in rows) if calls else ():
         measured = [index for index, row in enumerate(rows) if row.metric == metric]
         results = _measure([firsts[index] for index in measured], threads, calls)
@@ -126,7 +131,8 @@ def _read(work_dir: Path) -> Run:
     if len(configs) != 1:
         found = 'several configs: leave one run in it' if configs else 'no config: has a run begun?'
         raise InputError(f'{work_dir} has {found}')
-    values, length = read_metric(Config.fromfile(configs[0]), work_dir)
+    cfg = Config.fromfile(configs[0])
+    values, length = read_metric(cfg, work_dir)
     done = max(values)
     if done < length:
         raise InputError(
@@ -137,7 +143,7 @@ def _read(work_dir: Path) -> Run:
     seconds = [row['time'] for row in train.values() if 'time' in row]
     if not seconds:
         raise InputError(f'{work_dir} has no times in its log: lower default_hooks.logger.interval')
-    return Run(work_dir, configs[0], values[done], seconds)
+    return Run(work_dir, configs[0], cfg.optim_wrapper.optimizer.lr, values[done], seconds)
 
 
 def _row(runs: Sequence[Run]) -> Row:
@@ -146,13 +152,14 @@ def _row(runs: Sequence[Run]) -> Row:
         if names := [name for name in _RECIPE if other.get(name) != cfg.get(name)]:
             raise InputError(
                 f'{run.work_dir} differs from {runs[0].work_dir} in {", ".join(names)}: give runs '
-                'that differ in their seeds alone, or configs of other names'
+                'that differ in their seeds and learning rates alone, or configs of other names'
             )
     height, width = preparation(cfg, None, False)['input']['size']
     parameters, multiply_adds = complexity_of(runs[0].config.resolve(), (height, width))
     epochs = cfg.train_cfg.get('max_epochs')
     return Row(
         name=runs[0].config.stem,
+        learning_rate=runs[0].learning_rate,
         metric=cfg.default_hooks.checkpoint.save_best,
         length=f'{epochs} epochs' if epochs else f'{cfg.train_cfg.max_iters} iterations',
         values=[run.value for run in runs],
@@ -166,11 +173,11 @@ def _measure(runs: Sequence[Run], threads: int, calls: int) -> list[Result]:
     """Export the models of runs, and measure them."""
     with TemporaryDirectory() as folder:
         files = []
-        for run in runs:
+        for i, run in enumerate(runs):
             cfg = Config.fromfile(run.config)
             # Where it is now, wherever the run was.
             checkpoint = run.work_dir / Path((run.work_dir / 'last_checkpoint').read_text()).name
-            file = Path(folder, f'{run.config.stem}.onnx')
+            file = Path(folder, f'{run.config.stem}_{i}.onnx')
             images = test_images(cfg) or drawn_images(f'{folder}/drawn')
             export(cfg, str(checkpoint), Options('onnx'), file, images)
             files.append(file)
@@ -188,21 +195,21 @@ def table(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
         >>> from edgenext_mm.analysis.benchmark import Result
         >>> from edgenext_mm.analysis.comparison import Row, table
         >>> times = Result('quick', seconds=[0.004, 0.004]), Result('slow', seconds=[0.007, 0.007])
-        >>> quick = Row('quick', 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, times[0])
-        >>> slow = Row('slow', 'mIoU', '9 epochs', [39.0], 0.3, 2.5, 0.6, times[1])
+        >>> quick = Row('quick', 3e-3, 'mIoU', '9 epochs', [41.0, 43.0], 0.2, 1.5, 0.3, times[0])
+        >>> slow = Row('slow', 1e-2, 'mIoU', '9 epochs', [39.0], 0.3, 2.5, 0.6, times[1])
         >>> print(table([slow, quick], ['runs/third has no config: has a run begun?']))
-        | config | parameters (M) | MAdds (G) | trained for | s an iteration | runs | mIoU | ...
-        |---|---|---|---|---|---|---|---|---|---|
-        | quick | 1.500 | 0.300 | 9 epochs | 0.200 | 2 | 42.0 (41.0 to 43.0) | 4.00 | 0 | |
-        | slow | 2.500 | 0.600 | 9 epochs | 0.300 | 1 | 39.0 | 7.00 | 0 | quick |
+        | config | parameters (M) | MAdds (G) | trained for | learning rate | s an iteration | ...
+        |---|---|---|---|---|---|---|---|---|---|---|
+        | quick | 1.500 | 0.300 | 9 epochs | 0.003 | 0.200 | 2 | 42.0 (41.0 to 43.0) | 4.00 | 0 | |
+        | slow | 2.500 | 0.600 | 9 epochs | 0.01 | 0.300 | 1 | 39.0 | 7.00 | 0 | quick |
         <BLANKLINE>
         Left out:
         - runs/third has no config: has a run begun?
     """
     parts = []
     for metric in dict.fromkeys(row.metric for row in rows):
-        header = ['config', 'parameters (M)', 'MAdds (G)', 'trained for', 's an iteration', 'runs']
-        header += [metric, 'ms', 'spread (%)', 'behind']
+        header = ['config', 'parameters (M)', 'MAdds (G)', 'trained for', 'learning rate']
+        header += ['s an iteration', 'runs', metric, 'ms', 'spread (%)', 'behind']
         lines = [f'| {" | ".join(header)} |', '|---' * len(header) + '|']
         own = [row for row in rows if row.metric == metric]
         own.sort(key=lambda row: row.exported.median if row.exported else row.multiply_adds)
@@ -214,11 +221,12 @@ def table(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
                 f'{row.parameters:.3f}',
                 f'{row.multiply_adds:.3f}',
                 row.length,
+                f'{row.learning_rate:g}',
                 f'{row.seconds:.3f}',
                 str(len(row.values)),
                 f'{mean(row.values):.1f}' + spread * (len(row.values) > 1),
                 *((f'{time.median * 1e3:.2f}', f'{time.spread * 100:.0f}') if time else ('', '')),
-                ', '.join(other.name for other in own if row.is_behind(other)),
+                ', '.join(dict.fromkeys(other.name for other in own if row.is_behind(other))),
             ]
             lines.append(f'| {" | ".join(cells)} |')
         parts.append('\n'.join(lines))
