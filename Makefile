@@ -60,16 +60,17 @@ demo-export: .venv/.installed work_dirs/demo/last_checkpoint ## ONNX files of th
 demo-page: .venv-demo/.installed work_dirs/demo/last_checkpoint ## a page in the browser to try the demo's detector
 	.venv-demo/bin/python tools/demo.py $(DEMO) --checkpoint "$$(cat work_dirs/demo/last_checkpoint)"
 
-# Small images and few iterations, for all of it to be done in hours on two cores. A run that was
-# stopped goes on. RATE=1e-2 is another learning rate than those of the configs.
+# Small images, for all of it to be done in hours on two cores. A run that was stopped goes on.
 SEEDS ?= 0 1 2
-RATE ?=
+RATE ?= 1e-2
+HEADS ?= ssdlite deeplabv3
 BACKBONES ?= edgenext_xx_small edgenext_x_small mobilenet_v2_050 mobilenet_v2 mobilevit_xx_small
-SSDLITE ?= input_size=192,192 train_cfg.val_interval=14
-DEEPLABV3 ?= size=128 max_iters=600 train_cfg.val_interval=600 default_hooks.checkpoint.interval=100
-COMPARE := work_dirs/compare$(RATE:%=_%)
+SSDLITE ?= input_size=128,128 max_epochs=30 train_cfg.val_interval=30
+DEEPLABV3 ?= size=128 max_iters=400 train_cfg.val_interval=400 default_hooks.checkpoint.interval=50 \
+	custom_hooks.0.momentum=0.02
+COMPARE := work_dirs/compare_$(RATE)
 # A seed after the other, and so a table of one seed soon.
-RUNS = $(foreach seed,$(SEEDS),$(foreach head,ssdlite deeplabv3,$(foreach backbone,$(BACKBONES),\
+RUNS = $(foreach seed,$(SEEDS),$(foreach head,$(HEADS),$(foreach backbone,$(BACKBONES),\
 	$(COMPARE)/$(head)_$(backbone)/seed_$(seed))))
 
 compare: $(RUNS:=/.trained) ## train EdgeNeXt and its rivals alike on the drawn scenes, print a table
@@ -83,8 +84,7 @@ $(COMPARE)/deeplabv3_%/.trained: | data/demo/demo_data.json
 
 define train
 .venv/bin/python tools/train.py configs/*/$(1)_$(*D)_demo.py --work-dir $(@D) --resume \
-		--cfg-options $(2) randomness.seed=$(subst seed_,,$(*F)) \
-		$(RATE:%=optim_wrapper.optimizer.lr=%)
+		--cfg-options $(2) randomness.seed=$(subst seed_,,$(*F)) optim_wrapper.optimizer.lr=$(RATE)
 	touch $@
 endef
 

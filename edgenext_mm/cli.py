@@ -51,6 +51,7 @@ _NOISE = (
     '`isinstance(treespec, LeafSpec)`',  # ExecuTorch, hundreds of times
     'guard_size_oblivious will be removed',  # ExecuTorch
     'This API is experimental',  # ExecuTorch's runtime
+    'Guards may run slower on Python 3.13.0',  # ExecuTorch, for each graph that it captures
 )
 
 
