@@ -47,6 +47,7 @@ def build(path, scope):
     return randomize(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('path', 'scope', 'norms'),
     [

@@ -51,6 +51,7 @@ def without_shared_memory():
     return torch.zeros(9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['train', 'val'])
 @pytest.mark.parametrize(
     ('fault', 'message'),

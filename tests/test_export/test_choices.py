@@ -8,6 +8,7 @@ from edgenext_mm.errors import InputError
 from edgenext_mm.export.options import FORMATS, Options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('name', formats(*[name for name in FORMATS if FORMATS[name].dynamic]))
 def test_a_file_of_free_size_takes_several_in_turn(name, task, tmp_path):
@@ -23,6 +24,7 @@ def test_a_file_of_free_size_takes_several_in_turn(name, task, tmp_path):
         check(session, reference, [torch.rand(batch, 3, *size) * 255, *inputs[1:]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', formats(*[name for name in FORMATS if FORMATS[name].nms]))
 def test_suppression_in_the_file(name, tmp_path):
     path = tmp_path / f'model{FORMATS[name].suffix}'

@@ -26,6 +26,7 @@ def batch(boxes, size=320):
     return dict(inputs=[image], data_samples=[sample])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'parameters', 'multiply_adds'),
     [
