@@ -192,9 +192,13 @@ class _Encoder(nn.Module):
 
     def _infer_mlp(self, x: torch.Tensor) -> torch.Tensor:
         images = max(1, PIECE // (x.shape[1:].numel() * self.expansion))
-        pieces = x.split(images) if x.is_cpu else (x,)
-        outs = [self.pwconv2(self.pwconv1(piece, self.act)) for piece in pieces]
-        return outs[0] if len(outs) == 1 else torch.cat(outs)
+        if images >= len(x) or not x.is_cpu:
+            x = self.pwconv1(x, self.act)
+            return self.pwconv2(x)
+        y = torch.empty_like(x)
+        for piece, out in zip(x.split(images), y.split(images), strict=True):
+            out.copy_(self.pwconv2(self.pwconv1(piece, self.act)))
+        return y
 
     def _add(
         self, shortcut: torch.Tensor, tokens: torch.Tensor, gamma: torch.Tensor | None
