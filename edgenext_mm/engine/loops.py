@@ -47,7 +47,8 @@ def _shared_with_workers() -> Iterator[None]:
     copy: after hundreds or thousands of iterations, some 100 MiB in each. So it leaves out what
     there is when the training begins.
     """
-    if gc.get_freeze_count():  # the program itself has done so
+    # Where the program itself has done so, it stays. Python 3.12 starts with some hundred objects.
+    if gc.get_freeze_count() > 10_000:
         yield
         return
     gc.freeze()
