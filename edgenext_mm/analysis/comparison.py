@@ -27,14 +27,14 @@ class Run:
     Attributes:
         work_dir: its work directory.
         config: its config, as it was trained.
-        learning_rate: the highest of its schedule.
+        learning_rate: of its config; None if the optimizer's default is left.
         value: what its last validation found, in percent.
         seconds: of iterations, as logged.
     """
 
     work_dir: Path
     config: Path
-    learning_rate: float
+    learning_rate: float | None
     value: float
     seconds: list[float]
 
@@ -45,7 +45,7 @@ class Row:
 
     Attributes:
         name: of the config.
-        learning_rate: the highest of the schedule.
+        learning_rate: of the config; None if the optimizer's default is left.
         metric: by which the runs choose their best checkpoint.
         length: of each run, such as '14 epochs'.
         values: what the last validation of each run found, in percent.
@@ -65,7 +65,7 @@ class Row:
     """
 
     name: str
-    learning_rate: float
+    learning_rate: float | None
     metric: str
     length: str
     values: list[float]
@@ -100,12 +100,12 @@ def compare_runs(
         says why.
 
     Raises:
-        InputError: if no run is at its end, if runs of a row have other different settings, if a
+        InputError: if no run is at its end, if runs of a row differ in other settings, if a
             model cannot be exported, or if the calls are too few.
     """
     if calls < 2 and calls != 0:
         raise InputError(f'--calls {calls}: the spread needs 2 calls or more; 0 measures none')
-    runs: dict[tuple[str, float], list[Run]] = {}
+    runs: dict[tuple[str, float | None], list[Run]] = {}
     left_out = []
     for work_dir in map(Path, work_dirs):
         try:
@@ -143,7 +143,8 @@ def _read(work_dir: Path) -> Run:
     seconds = [row['time'] for row in train.values() if 'time' in row]
     if not seconds:
         raise InputError(f'{work_dir} has no times in its log: lower default_hooks.logger.interval')
-    return Run(work_dir, configs[0], cfg.optim_wrapper.optimizer.lr, values[done], seconds)
+    learning_rate = cfg.optim_wrapper.get('optimizer', {}).get('lr')
+    return Run(work_dir, configs[0], learning_rate, values[done], seconds)
 
 
 def _row(runs: Sequence[Run]) -> Row:
@@ -221,7 +222,7 @@ def table(rows: Sequence[Row], left_out: Sequence[str] = ()) -> str:
                 f'{row.parameters:.3f}',
                 f'{row.multiply_adds:.3f}',
                 row.length,
-                f'{row.learning_rate:g}',
+                '' if row.learning_rate is None else f'{row.learning_rate:g}',
                 f'{row.seconds:.3f}',
                 str(len(row.values)),
                 f'{mean(row.values):.1f}' + spread * (len(row.values) > 1),

@@ -33,6 +33,8 @@ def write(tmp_path, monkeypatch):
         cfg.train_cfg.update(train_cfg)
         cfg.randomness = dict(seed=seed)
         cfg.optim_wrapper.optimizer.lr = lr
+        if lr is None:
+            del cfg.optim_wrapper.optimizer['lr']
         cfg.dump(work_dir / f'{name}.py')
         lines = [dict(iter=50 * i, step=50 * i, loss=1.0, time=0.1 * (1 + i)) for i in range(3)]
         lines += [{metric: value, 'step': step} for step, value in values.items()]
@@ -51,7 +53,7 @@ def test_runs_of_a_config_are_a_row(write, tmp_path, run_tool, capsys):
         write('poor', 0, mean_ap, {14: 0.2}),
         write('poor', 1, mean_ap, {7: 0.3}),
         write('poor', 0, mean_ap, {14: 0.25}, lr=1e-2),
-        write('other', 2, 'mIoU', {800: 55.25}, SEG),
+        write('other', 2, 'mIoU', {800: 55.25}, SEG, lr=None),
         tmp_path / 'poor_0.003' / 'seed_2',
     ]
     run_tool('analysis/compare_runs.py', *runs, '--calls', 0)
@@ -61,7 +63,7 @@ def test_runs_of_a_config_are_a_row(write, tmp_path, run_tool, capsys):
         ['good', *common, '14 epochs', '0.003', '0.200', '2', '31.5 (31.0 to 32.0)', '', '', ''],
         ['poor', *common, '14 epochs', '0.003', '0.200', '1', '20.0', '', '', ''],
         ['poor', *common, '14 epochs', '0.01', '0.200', '1', '25.0', '', '', ''],
-        ['other', *common, '800 iterations', '0.003', '0.200', '1', '55.2', '', '', ''],
+        ['other', *common, '800 iterations', '', '0.200', '1', '55.2', '', '', ''],
     ]
     assert said.count('|---') / 11 == 2  # tables, one a metric
     assert f'- {runs[3]} was last validated at 7 of 14: go on with' in said
