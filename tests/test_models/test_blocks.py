@@ -187,15 +187,14 @@ def test_compiles_into_one_graph_for_all_sizes(arch):
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize('arch', [TINY, pytest.param(VARIANTS[1], marks=pytest.mark.soak)])
-def test_compiled_deploy_form(arch, monkeypatch):
+def test_compiled_deploy_form(arch):
     """Inductor's code of a convolution encoder and of an SDTA encoder with position encoding."""
     torch.compiler.reset()
-    # It would import PyTorch three times to try whether the processor has what it says.
-    monkeypatch.setattr('torch._inductor.config.cpp.vec_isa_ok', True)
     model = randomize(EdgeNeXt(dict(arch, depths=(1, 1, 1, 1)), out_indices=(0, 1)))
     deployed = torch.compile(switch_to_deploy(model, inplace=False))
     x = torch.randn(2, 3, 64, 96)
-    with torch.no_grad():
+    # It would import PyTorch three times to try whether the processor has what it says.
+    with torch.no_grad(), torch._inductor.config.patch({'cpp.vec_isa_ok': True}):
         assert_maps_close(deployed(x), model(x))
 
 
