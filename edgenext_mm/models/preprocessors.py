@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import ImgDataPreprocessor
+from mmengine.model import BaseDataPreprocessor
 
 from ..errors import InputError
 
 
-class AnyChannels(ImgDataPreprocessor):
+# Not an ImgDataPreprocessor, since mmseg's is one in its continuation and not in OpenMMLab's release.
+class AnyChannels(BaseDataPreprocessor):
     """The base of a preprocessor before mm's, with a mean for each channel; mm's have 1 or 3.
 
     See :class:`~edgenext_mm.models.DetDataPreprocessor`.
