@@ -9,7 +9,7 @@ from mmengine.model import BaseDataPreprocessor
 from ..errors import InputError
 
 
-# Not an ImgDataPreprocessor, since mmseg's is one in its continuation and not in OpenMMLab's release.
+# Not an ImgDataPreprocessor: mmseg's is one in its continuation, and not in OpenMMLab's release.
 class AnyChannels(BaseDataPreprocessor):
     """The base of a preprocessor before mm's, with a mean for each channel; mm's have 1 or 3.
 
