@@ -255,13 +255,10 @@ def can_fuse(x: torch.Tensor, first: nn.Module, act: nn.Module, second: nn.Modul
 
     They may where nobody sees what is between them: without gradients, and if no hook is attached.
     """
-    return not (
-        torch.is_grad_enabled()
-        or is_captured(x)
-        or type(first) is not Pointwise
-        or type(second) is not Pointwise
-        or type(act) not in _FUSED
-        or _is_hooked(first, act, second)
+    return (
+        not (torch.is_grad_enabled() or is_captured(x) or _is_hooked(first, act, second))
+        and type(first) is type(second) is Pointwise
+        and type(act) in _FUSED
     )
 
 
