@@ -35,7 +35,8 @@ def small_example(path, data):
     task = task_of(cfg)
     demo = Config.fromfile(TASKS[task][0])
     classes = demo.train_dataloader.dataset.metainfo.classes
-    cfg.model = _shrunk(cfg.model, len(classes))
+    # In OpenMMLab's own release, DINO's decoder has 256 channels whatever the config says.
+    cfg.model = _shrunk(cfg.model, len(classes), 1 if cfg.model.type == 'DINO' else 4)
     cfg.model.backbone.update(arch=ARCH, init_cfg=None)
     if task == 'segmentation':
         cfg.model.data_preprocessor.size = (SIDE, SIDE)
@@ -63,15 +64,15 @@ def small_example(path, data):
     return cfg
 
 
-def _shrunk(value, classes, key=''):
+def _shrunk(value, classes, divisor, key=''):
     if isinstance(value, dict):
-        return type(value)({k: _shrunk(v, classes, k) for k, v in value.items()})
+        return type(value)({k: _shrunk(v, classes, divisor, k) for k, v in value.items()})
     if isinstance(value, list | tuple):
-        return type(value)(_shrunk(v, classes, key) for v in value)
+        return type(value)(_shrunk(v, classes, divisor, key) for v in value)
     if key == 'num_classes':
         return classes
     if key in FEW:
         return FEW[key]
     if key.endswith(WIDTHS) and isinstance(value, int):
-        return CHANNELS.get(value, value // 4 if value >= 128 else value)
+        return CHANNELS.get(value, value // divisor if value >= 128 else value)
     return value

@@ -132,7 +132,7 @@ def seen_in_validation(model, cfg):
 
 INFERENCERS = {
     'mmdet': lambda cfg, weights: DetInferencer(cfg, weights, device='cpu', show_progress=False),
-    'mmseg': lambda cfg, weights: MMSegInferencer(cfg, weights, device='cpu', show_progress=False),
+    'mmseg': lambda cfg, weights: MMSegInferencer(cfg, weights, device='cpu'),
     'mmpretrain': lambda cfg, weights: ImageClassificationInferencer(cfg, weights, device='cpu'),
 }
 

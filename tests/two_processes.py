@@ -19,7 +19,6 @@ from mmengine.registry import DefaultScope
 from short_runs import build
 from small_examples import EXAMPLES, small_example
 from small_networks import TASKS
-from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgenext_mm.checkpoint.files import find_damage
@@ -169,7 +168,7 @@ def be_sharded(folder, data):
         runner = Runner.from_cfg(cfg)
         runner.train()
         parameters = [*runner.model.parameters(), *runner.optim_wrapper.param_groups[0]['params']]
-        assert all(isinstance(parameter, DTensor) == sharded for parameter in parameters)
+        assert all(hasattr(parameter, 'full_tensor') == sharded for parameter in parameters)
         assert_both_have(runner.model.buffers())  # of BatchNorm, as they were validated
         dist.barrier()
         return last_checkpoint(cfg)
@@ -188,7 +187,8 @@ def start(rank, folder, data):
     torch.set_num_threads(1)
     be_quick(pytest.MonkeyPatch())
     join(rank, folder / 'store')
-    for check in (be_like_one, be_sharded, train, train_badly):
+    sharding = [be_sharded] if torch.__version__ >= '2.6' else []
+    for check in (be_like_one, *sharding, train, train_badly):
         check(folder, data)
         dist.barrier()
     dist.destroy_process_group()

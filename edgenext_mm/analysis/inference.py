@@ -144,7 +144,8 @@ def load_inferencer(
     if scope == 'mmseg':
         from mmseg.apis import MMSegInferencer
 
-        segmentor = MMSegInferencer(cfg, checkpoint, device=device, show_progress=False)
+        segmentor = MMSegInferencer(cfg, checkpoint, device=device)
+        segmentor.show_progress = False  # which is no argument in OpenMMLab's own release
 
         def segment(image: np.ndarray) -> Segmentation:
             mask = segmentor(image, return_datasamples=True).pred_sem_seg.data[0].cpu().numpy()

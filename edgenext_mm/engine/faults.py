@@ -88,8 +88,9 @@ def _of_workers(text: str) -> str | None:
 def _of_processes(error: RuntimeError) -> str | None:
     """Return what an error of PyTorch's process groups means, or None if it is none."""
     text = str(error)
-    # PyTorch 2.1 may lack the class.
-    if 'gloo' not in text and not isinstance(error, getattr(torch.distributed, 'DistError', ())):
+    # PyTorch 2.1 has no class for these errors.
+    dist_error = getattr(torch.distributed, 'DistError', ())
+    if not re.search('gloo|clients joined', text) and not isinstance(error, dist_error):
         return None
     run = f'process {os.environ.get("RANK", get_rank())} of the run cannot go on'
     if match := re.search(r'[Tt]imed out (?:waiting|after) (\d+) ?(ms|seconds)', text):

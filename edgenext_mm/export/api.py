@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -130,15 +131,28 @@ def export(
     out = Path(out)
     if not out.name.endswith(own.suffix):
         raise InputError(f'--out {out}: names of the format {options.format} end in {own.suffix}')
+    module = _import(f'{__package__}.formats.{options.format}')
+    for name in own.int8_packages if options.int8 else ():
+        _import(name)
     calibration = training_images(cfg, options) if options.int8 else []
     exported = Exported(cfg, checkpoint, options)
     with whole_files(out) as path:
-        module = import_module(f'{__package__}.formats.{options.format}')
         how = {'images': Feed(exported, calibration)} if options.int8 else {}
         module.write(exported.graph, exported.inputs, path, exported.metadata, options, **how)
         if not own.runs_here:
             return f'not run beside PyTorch: {own.suffix} runs on other machines than this'
         return verify(path, exported, images)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except Exception as error:  # a package is a program, which may fail in any way
+        raise InputError(
+            f'{name} cannot be imported beside PyTorch {torch.__version__} '
+            f'({type(error).__name__}: {error}): take the versions of requirements.txt and '
+            'requirements-export.txt, or another format'
+        ) from error
 
 
 def verify(path: Path, exported: Exported, images: Sequence[str]) -> str:

@@ -311,15 +311,15 @@ def test_too_large_to_allocate(tmp_path):
     """A real allocation that fails, in a process whose memory is limited."""
     torch.save({'weight': torch.zeros(2**28, dtype=torch.uint8)}, tmp_path / 'large.pth')
     program = """
-import resource, sys
+import pickle, resource, sys
 from edgenext_mm.checkpoint import read_checkpoint
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, -1))
 try:
     read_checkpoint(sys.argv[1])
-except (MemoryError, RuntimeError) as error:
-    print(type(error).__name__)
+except (MemoryError, RuntimeError, pickle.UnpicklingError) as error:  # the last by PyTorch 2.1
+    print(repr(error))
 """
     command = [sys.executable, '-c', program, str(tmp_path / 'large.pth')]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() in ('MemoryError', 'RuntimeError')
+    assert re.search("^MemoryError|can't allocate memory", result.stdout)

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, start_process
-from small_exports import SIZE, TASKS, check, formats, graph, in_full, model, write
+from small_exports import (
+    SIZE,
+    TASKS,
+    check,
+    formats,
+    graph,
+    in_full,
+    model,
+    skip_if_missing,
+    write,
+)
 from small_networks import ARCH, config_of
 from small_networks import TASKS as MODELS
 
@@ -47,6 +57,7 @@ def test_an_executorch_file_computes_what_the_model_does(task, bn_hs, tmp_path):
 @pytest.mark.slow
 def test_the_tool_writes_and_checks_an_executorch_file(tmp_path, demo_data, checkpoint):
     """In a process of its own: beside the other runtimes, in a long one, ExecuTorch has crashed."""
+    skip_if_missing('executorch')
     base, settings = MODELS['classification']
     settings = settings | dict(backbone=dict(arch=dict(_delete_=True, **ARCH)))
     config, path = tmp_path / 'config.py', tmp_path / 'model.pte'
@@ -67,10 +78,10 @@ def test_the_tool_writes_and_checks_an_executorch_file(tmp_path, demo_data, chec
 @pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
 def test_core_ml_converts(task, tmp_path):
-    import coremltools
-
     path = tmp_path / 'model.mlpackage'
     made, _, info = write(path, Options('coreml'), task, model(task))
+    import coremltools
+
     package = coremltools.models.MLModel(str(path), skip_model_load=True)
     assert json.loads(package.user_defined_metadata['edgenext_mm']) == info
     assert [output.name for output in package.get_spec().description.output] == made.names
@@ -133,9 +144,20 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
         options.check_packages(FORMATS['litert'].packages, FORMATS['litert'].extra)
 
 
+def test_a_package_that_another_one_breaks_is_named(monkeypatch, tmp_path):
+    def broken(name):
+        raise AttributeError("module 'torch' has no attribute 'uint16'")
+
+    monkeypatch.setattr(api, 'import_module', broken)
+    message = r"onnx cannot be imported beside PyTorch 2\..* 'uint16'\): .*requirements-export\.txt"
+    with pytest.raises(InputError, match=message):
+        api.export(None, 'weights.pth', Options('onnx'), tmp_path / 'model.onnx', [])
+
+
 @pytest.mark.parametrize('content', (b'', b'no model', bytes(1000)))
 @pytest.mark.parametrize('name', formats('torchscript', 'exported_program', 'executorch'))
 def test_broken_files_are_named(name, content, tmp_path):
+    skip_if_missing(name)
     path = tmp_path / f'model{FORMATS[name].suffix}'
     with pytest.raises(InputError, match='does not exist'):
         open_session(path)

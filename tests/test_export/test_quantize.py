@@ -80,8 +80,9 @@ def test_all_layers_have_eight_bits_and_the_last_return_float32(model, task, tmp
     assert_near(found, reference)
     assert all(len(np.unique(values)) > 256 for values in found if values.size > 1000)
     types = {node.op_type for node in file.graph.node}
-    assert 'Gelu' in types  # as one node
-    assert 'Erf' not in types
+    if torch.__version__ >= '2.5':  # which has opset 20
+        assert 'Gelu' in types  # as one node
+        assert 'Erf' not in types
 
 
 @pytest.mark.slow
