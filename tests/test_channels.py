@@ -87,8 +87,10 @@ def test_converts(tmp_path):
 def test_backbone_names_other_channels():
     backbone = EdgeNeXt(TINY, in_channels=4)
     assert len(backbone(torch.rand(1, 4, 32, 32))) == 4
-    with pytest.raises(InputError, match='in_channels=4 and got images of 3 channels'):
+    with pytest.raises(InputError, match=r'in_channels=4 and got images of shape \(\d, 3, '):
         backbone(torch.rand(1, 3, 32, 32))
+    with pytest.raises(InputError, match=r'of shape \(4, 32, 32\), not \(N, 4, H, W\)'):
+        backbone(torch.rand(4, 32, 32))
 
 
 @pytest.mark.parametrize('build', [DetDataPreprocessor, SegDataPreProcessor])

@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import load_state_dict as mmengine_load_state_dict
 
-from .pretrained import check_part
+from .pretrained import check_part, init_pretrained
 
 
 class WholeModule(BaseModule):
@@ -34,6 +34,22 @@ class WholeModule(BaseModule):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         self._loaded = prefix, {k: v for k, v in state_dict.items() if k.startswith(prefix)}
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class PretrainedModule(WholeModule):
+    """A base class: what its ``init_cfg`` of type ``Pretrained`` names may be of any family."""
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, or each part as its own.
+
+        Raises:
+            InputError: if a pretrained checkpoint cannot be read, or does not hold exactly these
+                weights.
+        """
+        if init_pretrained(self):
+            self._is_init = True
+        else:
+            super().init_weights()
 
 
 def _check(module: WholeModule, keys: Any) -> None:

@@ -7,6 +7,7 @@ import torch.nn as nn
 from mmcv.cnn import ConvModule, fuse_conv_bn
 
 from ..errors import InputError
+from ..models.ops import is_changed
 
 _DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout)
 
@@ -17,7 +18,7 @@ def switch_to_deploy(model: nn.Module, inplace: bool = True) -> nn.Module:
     Calls ``switch_to_deploy`` of each module that has it, as EdgeNeXt and some networks of
     OpenMMLab do, folds BatchNorm into the convolution before it in mmcv's ConvModules, of which
     necks and heads are made, and takes out dropout. The outputs of the model stay the same but for
-    rounding.
+    rounding. A ConvModule with hooks, or pruned or reparametrized, stays as it is.
 
     Args:
         model: the model, in evaluation mode.
@@ -51,6 +52,7 @@ def switch_to_deploy(model: nn.Module, inplace: bool = True) -> nn.Module:
             isinstance(module, ConvModule)
             and module.order[:2] == ('conv', 'norm')
             and uses[id(module.conv)] == uses[id(module)] == 1
+            and not (is_changed(module.conv) or (module.norm and is_changed(module.norm)))
         ):
             fuse_conv_bn(module)
         for name, child in module.named_children():

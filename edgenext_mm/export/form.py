@@ -167,8 +167,9 @@ class AxisPositions(nn.Module):
         assert projection.bias is not None
         self.bias = nn.Parameter(projection.bias.detach(), False)
 
-    def forward(self, height: int, width: int) -> torch.Tensor:
-        """Return the encoding of a map of this size, (1, dim, height, width)."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the encoding of a map of the size of ``x``, (1, dim, H, W)."""
+        height, width = x.shape[2:]
         rows = sines(height, *self.settings, self.rows) @ self.rows + self.bias
         columns = sines(width, *self.settings, self.rows) @ self.columns
         return rows.t()[None, :, :, None] + columns.t()[None, :, None]

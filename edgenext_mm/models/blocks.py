@@ -3,6 +3,7 @@
 Maps and tokens are those of :mod:`~edgenext_mm.models.ops`.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -53,8 +54,7 @@ class Downsample(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride == (1, 1):
-            right, bottom = self.dilation[1], self.dilation[0]
-            x = F.pad(x, (0, right, 0, bottom))
+            x = F.pad(x, (0, self.dilation[1], 0, self.dilation[0]))
         return super().forward(x)
 
 
@@ -73,12 +73,12 @@ class FourierPositionEncoding(nn.Module):
         self.temperature = temperature
         self.token_projection = nn.Conv2d(2 * hidden_dim, dim, 1)
 
-    def forward(self, height: int, width: int) -> torch.Tensor:
-        """Return the encoding of a map of this size, (1, dim, height, width)."""
-        like = next(self.parameters())
-        y = sines(height, self.hidden_dim, self.temperature, like)[:, None]
-        x = sines(width, self.hidden_dim, self.temperature, like)[None]
-        tokens = torch.cat((y.expand(-1, width, -1), x.expand(height, -1, -1)), dim=-1)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the encoding of a map like ``x``, (1, dim, H, W)."""
+        height, width = x.shape[2:]
+        rows = sines(height, self.hidden_dim, self.temperature, x)[:, None]
+        columns = sines(width, self.hidden_dim, self.temperature, x)[None]
+        tokens = torch.cat((rows.expand(-1, width, -1), columns.expand(height, -1, -1)), dim=-1)
         if compiles_for_training():  # see LayerNorm2d: Inductor fails with the convolution as well
             layer = self.token_projection
             tokens = F.linear(tokens.flatten(0, 1), layer.weight.flatten(1), layer.bias)
@@ -88,14 +88,7 @@ class FourierPositionEncoding(nn.Module):
 
 @torch.fx.wrap  # which cannot trace torch.arange
 def sines(size: int, hidden_dim: int, temperature: float, like: torch.Tensor) -> torch.Tensor:
-    """Return the encoding of the positions of an axis, (size, hidden_dim).
-
-    Args:
-        size: of the axis.
-        hidden_dim: sines and cosines, half of each.
-        temperature: the longest wavelength over the shortest.
-        like: a tensor of the device and type wanted.
-    """
+    """Return the encoding of the positions of an axis, (size, hidden_dim), in the type of like."""
     position = torch.arange(1, size + 1, device=like.device, dtype=torch.float32)
     position = 2 * math.pi * position / (position[-1] + 1e-6)
     exponent = torch.arange(0, hidden_dim, 2, device=like.device) / hidden_dim
@@ -160,18 +153,12 @@ class _Encoder(nn.Module):
         self, dim: int, norm: Layer, act: Layer, layer_scale: float, drop_path: float
     ) -> None:
         super().__init__()
-        self.layer_scale = layer_scale
-        self.gamma = self._new_gamma(dim)
+        self.gamma = nn.Parameter(layer_scale * torch.ones(dim)) if layer_scale > 0 else None
         self.norm = norm(dim)
         self.pwconv1 = Pointwise(dim, self.expansion * dim)
         self.act = act()
         self.pwconv2 = Pointwise(self.expansion * dim, dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-
-    def _new_gamma(self, dim: int) -> nn.Parameter | None:
-        if self.layer_scale > 0:
-            return nn.Parameter(torch.full((dim,), float(self.layer_scale)))
-        return None
 
     def fold(self) -> None:
         """Take the inference form: what scales single channels goes into the linear layers."""
@@ -193,8 +180,7 @@ class _Encoder(nn.Module):
     def _infer_mlp(self, x: torch.Tensor) -> torch.Tensor:
         images = max(1, PIECE // (x.shape[1:].numel() * self.expansion))
         if images >= len(x) or not x.is_cpu:
-            x = self.pwconv1(x, self.act)
-            return self.pwconv2(x)
+            return self.pwconv2(self.pwconv1(x, self.act))
         y = torch.empty_like(x)
         for piece, out in zip(x.split(images), y.split(images), strict=True):
             out.copy_(self.pwconv2(self.pwconv1(piece, self.act)))
@@ -260,7 +246,7 @@ class SDTAEncoder(_Encoder):
         self.convs = nn.ModuleList(dwconv(width) for width in self.widths[:-1])
         self.pos_embd = FourierPositionEncoding(dim) if position else None
         self.norm_xca = kwargs['norm'](dim)
-        self.gamma_xca = self._new_gamma(dim)
+        self.gamma_xca = copy.deepcopy(self.gamma)
         self.xca = CrossCovarianceAttention(dim, num_heads)
         self.normalized_shortcut = isinstance(self.norm_xca, nn.BatchNorm2d)
 
@@ -285,9 +271,8 @@ class SDTAEncoder(_Encoder):
         if self.normalized_shortcut:
             x = self.norm_xca(x)
         if self.pos_embd is not None:
-            x = x + self.pos_embd(x.shape[2], x.shape[3])
-        layers = self.norm_xca, self.xca
-        tokens = behind_layer_scale(self._attend, x, self.gamma_xca, *layers)
+            x = x + self.pos_embd(x)
+        tokens = behind_layer_scale(self._attend, x, self.gamma_xca, self.norm_xca, self.xca)
         return self._mlp(self._add(x, tokens, self.gamma_xca))
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:

@@ -13,11 +13,11 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoint.pretrained import find_weights, init_pretrained
-from ..checkpoint.whole import WholeModule
+from ..checkpoint.pretrained import find_weights
+from ..checkpoint.whole import PretrainedModule, WholeModule
 from ..errors import InputError
 from ..registry import MODELS
-from .fold import fold_norm
+from .fold import check_folded, fold_norm
 
 
 @MODELS.register_module()
@@ -56,6 +56,8 @@ class EdgeNeXtHead(WholeModule, LinearClsHead):
     def switch_to_deploy(self) -> None:
         """Fold the norm into the linear layer, in place; see :meth:`EdgeNeXt.switch_to_deploy`."""
         if not self.deployed:
+            layers = [('head.norm', self.norm), ('head.fc', self.fc)]
+            check_folded(layers, nn.LayerNorm, nn.BatchNorm2d, nn.SyncBatchNorm, nn.Linear)
             self.deployed = True
             self.norm = fold_norm(self.norm, self.fc)
 
@@ -67,7 +69,7 @@ class EdgeNeXtHead(WholeModule, LinearClsHead):
 
 
 @MODELS.register_module()
-class EdgeNeXtClassifier(WholeModule, ImageClassifier):
+class EdgeNeXtClassifier(PretrainedModule, ImageClassifier):
     """mmpretrain's ImageClassifier with an EdgeNeXt backbone and an :class:`EdgeNeXtHead`.
 
     Any state dict that is loaded into it may have the names of the reference, of timm or of
@@ -99,18 +101,6 @@ class EdgeNeXtClassifier(WholeModule, ImageClassifier):
                 f'model.head.bn_hs is {self.head.bn_hs}: set model.head.bn_hs={bn_hs}, or choose '
                 'another model.backbone.arch'
             )
-
-    def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, or each part as its own.
-
-        Raises:
-            InputError: if a pretrained checkpoint cannot be read, or does not hold exactly these
-                weights.
-        """
-        if init_pretrained(self):
-            self._is_init = True
-        else:
-            super().init_weights()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Give the tensors our names; what is missing or unexpected is for PyTorch to say."""

@@ -13,12 +13,11 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..checkpoint.pretrained import init_pretrained
-from ..checkpoint.whole import WholeModule
+from ..checkpoint.whole import PretrainedModule
 from ..errors import InputError
 from ..registry import MODELS
 from .blocks import ConvEncoder, Downsample, SDTAEncoder, Stage, depthwise
-from .fold import fold_norm
+from .fold import check_folded, fold_norm
 from .ops import LayerNorm2d, Pointwise, compiles, is_captured
 
 _XX_SMALL = dict(depths=(2, 2, 6, 2), dims=(24, 48, 88, 168), num_heads=4)
@@ -43,12 +42,13 @@ repository, and ``small_rw`` of timm.
 NUM_STAGES = 4
 MIN_SIZE = 32
 """Sides under this number of pixels leave nothing for the last stage to see."""
+_FOLDED = re.compile(r'\.(pwconv\d|qkv|proj|norm|norm_xca)$|^downsample_layers\.(0\.0|[123]\.\d)$')
 
 
 # mmdet and mmseg look in mmengine's registry for a type without a scope that they lack.
 @MMENGINE_MODELS.register_module()
 @MODELS.register_module()
-class EdgeNeXt(WholeModule):
+class EdgeNeXt(PretrainedModule):
     """EdgeNeXt, a small CNN-transformer backbone with split depth-wise transpose attention.
 
     The names of its parameters are those of the reference implementation.
@@ -117,7 +117,14 @@ class EdgeNeXt(WholeModule):
         init_cfg = init_cfg or dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02)
         super().__init__(init_cfg)
         settings = _check_arch(arch)
-        out_indices = _check_out_indices(out_indices)
+        out_indices = tuple(out_indices)
+        if not out_indices or out_indices != tuple(
+            i for i in range(NUM_STAGES) if i in out_indices
+        ):
+            raise InputError(
+                f'out_indices are stages from 0 to {NUM_STAGES - 1} in ascending order, '
+                f'not {out_indices!r}'
+            )
         if output_stride not in (8, 16, 32):
             raise InputError(f'output_stride is 8, 16 or 32, not {output_stride!r}')
         if frozen_stages not in range(-1, NUM_STAGES + 1):
@@ -177,18 +184,6 @@ class EdgeNeXt(WholeModule):
         )
         self._freeze()
 
-    def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says.
-
-        Raises:
-            InputError: if a pretrained checkpoint cannot be read, or does not hold exactly these
-                weights.
-        """
-        if init_pretrained(self):
-            self._is_init = True
-        else:
-            super().init_weights()
-
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute the maps of the stages in ``out_indices``.
 
@@ -200,17 +195,16 @@ class EdgeNeXt(WholeModule):
             8, 16 and 32 or ``output_stride`` if that is less; in channels-last memory.
 
         Raises:
-            InputError: if an image is smaller than 32 pixels or has other channels.
+            InputError: if images are smaller than 32 pixels or of another shape.
         """
         if not is_captured(x):
-            _check_images(self.in_channels, *x.shape[1:])
+            _check_images(self.in_channels, x.shape)
         if not is_captured(x) or compiles():
             x = x.contiguous(memory_format=torch.channels_last)  # for speed alone
         outs = []
         parts = zip(self.downsample_layers, self.stages, strict=True)
         for i, (downsample, stage) in enumerate(parts):
-            x = downsample(x)
-            x = stage(x)
+            x = stage(downsample(x))
             if i in self.out_indices:
                 outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
         return tuple(outs)
@@ -258,21 +252,16 @@ class EdgeNeXt(WholeModule):
         switched as well.
 
         Raises:
-            InputError: if the backbone is in training mode, or if a linear layer is pruned,
-                reparametrized or replaced.
+            InputError: if the backbone is in training mode, or if one of these layers has a hook,
+                or is pruned, reparametrized or replaced.
         """
         if self.training:
             raise InputError('switch_to_deploy is for inference: call eval() on the model first')
         if self.deployed:
             return
-        for name, layer in self.named_modules():
-            if name.endswith(('pwconv1', 'pwconv2', 'qkv', 'proj')) and (
-                type(layer) is not Pointwise or 'weight' not in layer._parameters
-            ):
-                raise InputError(
-                    f'{name} is pruned, reparametrized or replaced: make that permanent before '
-                    'switch_to_deploy'
-                )
+        layers = filter(lambda named: _FOLDED.search(named[0]), self.named_modules())
+        norms = LayerNorm2d, nn.BatchNorm2d, nn.SyncBatchNorm
+        check_folded(layers, Pointwise, nn.Conv2d, Downsample, *norms)
         self.deployed = True
         fuse_conv_bn(self.downsample_layers[0])
         for downsample in self.downsample_layers[1:]:
@@ -304,21 +293,19 @@ class EdgeNeXt(WholeModule):
         return self
 
     def _freeze(self):
-        if self.frozen_stages < 0:
-            return
-        stem = self.downsample_layers[:1]
-        downsampling = self.downsample_layers[1 : self.frozen_stages]
-        for module in (*stem, *downsampling, *self.stages[: self.frozen_stages]):
-            module.eval().requires_grad_(False)
+        if (n := self.frozen_stages) >= 0:
+            for module in (*self.downsample_layers[: max(n, 1)], *self.stages[:n]):
+                module.eval().requires_grad_(False)
 
 
-def _check_images(in_channels: int, channels: int, height: int, width: int) -> None:
-    if channels != in_channels:
+def _check_images(in_channels: int, shape: torch.Size) -> None:
+    if len(shape) != 4 or shape[1] != in_channels:
         raise InputError(
-            f'EdgeNeXt has in_channels={in_channels} and got images of {channels} channels: set '
-            'model.backbone.in_channels, or color_type of LoadImageFromFile and mean and std of '
-            'the data_preprocessor'
+            f'EdgeNeXt has in_channels={in_channels} and got images of shape {(*shape,)}, not '
+            f'(N, {in_channels}, H, W): set model.backbone.in_channels, or color_type of '
+            'LoadImageFromFile and mean and std of the data_preprocessor'
         )
+    height, width = shape[2:]
     if min(height, width) < MIN_SIZE:
         raise InputError(
             f'EdgeNeXt needs images of at least {MIN_SIZE}x{MIN_SIZE} pixels and got '
@@ -352,13 +339,3 @@ def _check_arch(arch):
             f'least 2; got {arch}'
         )
     return arch
-
-
-def _check_out_indices(out_indices):
-    indices = tuple(out_indices)
-    if not indices or list(indices) != [i for i in range(NUM_STAGES) if i in indices]:
-        raise InputError(
-            f'out_indices are stages from 0 to {NUM_STAGES - 1} in ascending order, '
-            f'not {out_indices!r}'
-        )
-    return indices

@@ -1,9 +1,25 @@
 """Layers that take in what is before or after them, for a network that only infers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.nn as nn
+
+from ..errors import InputError
+from .ops import is_changed
+
+
+def check_folded(layers: Iterable[tuple[str, nn.Module]], *kinds: type[nn.Module]) -> None:
+    """Raise an InputError unless layers, with their names, do what layers of these kinds do."""
+    forwards = [kind.forward for kind in kinds]
+    for name, layer in layers:
+        known = type(layer).forward in forwards and getattr(layer, 'weight', None) is not None
+        if not known or is_changed(layer):
+            raise InputError(
+                f'{name} has a hook, or is pruned, reparametrized or replaced: undo that, or make '
+                'it permanent, before switch_to_deploy'
+            )
 
 
 def fold_norm(norm: Any, layer: nn.Linear | nn.Conv2d) -> nn.Module:

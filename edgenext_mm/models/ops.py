@@ -4,9 +4,11 @@ A feature map is (N, C, H, W) in channels-last memory. Its tokens are the same m
 (N, H, W, C), so that going from one to the other copies nothing.
 """
 
+import copy
 import platform
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -22,12 +24,14 @@ from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_h
 _is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._dynamo.is_compiling
 _is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)
 _outer_hooks = getattr(torch._C._autograd, '_top_saved_tensors_default_hooks', lambda _: None)
+_hooks_allowed = torch._C._autograd._saved_tensors_hooks_is_enabled  # type: ignore[attr-defined]
 _TORCH_BEFORE_2_4 = not hasattr(torch, 'get_autocast_dtype')
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
 # Without AVX-512, oneDNN gains nothing by packed weights and loses by the activation on the way
 # (tools/benchmark_products.py).
 _HAS_AVX512 = torch.backends.cpu.get_cpu_capability() == 'AVX512'
 _FUSED = (nn.GELU, nn.Hardswish)
+_lending = threading.RLock()  # Threads may infer by one model, and must not see each other's loans.
 
 
 def to_tokens(x: torch.Tensor) -> torch.Tensor:
@@ -73,9 +77,8 @@ def _autocast_dtype(device: str) -> torch.dtype | None:
 
 def _casts_to_float16(x: torch.Tensor) -> bool:
     """Tell whether mixed precision in float16 is on, for a tensor on a CPU or CUDA GPU."""
-    # The device comes last: a proxy of torch.fx has none.
-    float16 = (device for device in ('cpu', 'cuda') if _autocast_dtype(device) == torch.float16)
-    return any(x.device.type == device for device in float16)
+    device = x.device.type if isinstance(x, torch.Tensor) else ''  # a proxy of torch.fx has none
+    return device in ('cpu', 'cuda') and _autocast_dtype(device) == torch.float16
 
 
 def behind_layer_scale(
@@ -103,24 +106,33 @@ def behind_layer_scale(
     if gamma is None or not torch.is_grad_enabled() or not _casts_to_float16(gamma):
         return branch(x)
     scale = gamma.detach().abs().amax().clamp(min=1e-12)
-    with _scaled_gradients(modules, scale):
+    with _scaled_gradients(modules, scale, gamma):
         y = branch(_scale_gradient(x, scale))
     return _scale_gradient(y.float(), 1 / scale)
 
 
 @contextmanager
-def _scaled_gradients(modules: Iterable[nn.Module], factor: torch.Tensor) -> Iterator[None]:
-    """Multiply the gradients that parameters get from what is computed meanwhile."""
-    layers = [layer for module in modules for layer in module.modules()]
-    found = [(m._parameters, name, p) for m in layers for name, p in m._parameters.items()]
-    try:
-        for parameters, name, parameter in found:
-            if parameter is not None:
-                parameters[name] = cast(nn.Parameter, _scale_gradient(parameter, factor))
-        yield
-    finally:
-        for parameters, name, parameter in found:
-            parameters[name] = parameter
+def _scaled_gradients(
+    modules: Iterable[nn.Module], factor: torch.Tensor, gamma: torch.Tensor
+) -> Iterator[None]:
+    """Multiply the gradients that parameters but gamma get from what is computed meanwhile."""
+    with nullcontext() if _is_compiling() else _lending:
+        lent = [
+            (place, name, tensor, _scale_gradient(tensor, factor))
+            for module in modules
+            for layer in module.modules()
+            for place in cast(list[dict], [layer._parameters, vars(layer)])  # DataParallel's place
+            for name, tensor in place.items()
+            if isinstance(tensor, torch.Tensor) and tensor.requires_grad and tensor is not gamma
+        ]
+        try:
+            for place, name, _, scaled in lent:
+                place[name] = scaled
+            yield
+        finally:
+            for place, name, tensor, scaled in lent:
+                if place[name] is scaled:
+                    place[name] = tensor
 
 
 def _scale_gradient(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
@@ -166,7 +178,7 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
     packs = False
     """Whether the layer, which then only infers, may keep its weight in oneDNN's layout as well."""
-    _packed: tuple[torch.Tensor, torch.Tensor, int | None] | None = None
+    _packed: tuple[torch.Tensor, torch.Tensor, int] | None = None
 
     def forward(self, x: torch.Tensor, act: nn.Module | None = None) -> torch.Tensor:
         """Map tokens (N, H, W, in_features) to tokens (N, H, W, out_features).
@@ -176,8 +188,9 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
             act: an activation of which :func:`can_fuse` says that the result may have it already.
         """
         if is_captured(x):
-            if compiles() and not torch.is_grad_enabled() and x.is_cpu:
-                return self._convolve(x)  # which Inductor gives to oneDNN
+            if compiles() and not torch.is_grad_enabled() and x.is_cpu and x.ndim == 4:
+                x = self._convolve(x)  # which Inductor gives to oneDNN
+                return x if act is None else _activate(act, x)
         elif x.is_cpu and type(self.weight) is nn.Parameter:
             # Beyond the caches, F.linear loses time with a pass for the bias.
             widest = max(self.in_features, self.out_features)
@@ -203,10 +216,11 @@ class Pointwise(nn.Linear, metaclass=_LinearType):
 
     def _packed_weight(self) -> torch.Tensor:
         """Pack the weight if it has changed; what is changed in place by ``.data`` goes unseen."""
-        if _TORCH_BEFORE_2_4 or not _HAS_AVX512:  # PyTorch 2.3 packs for one number of tokens
-            return self.weight
         weight = self.weight.detach()
-        version = None if weight.is_inference() else weight._version
+        # PyTorch 2.3 packs for one number of tokens. Inference tensors do not count their changes.
+        if _TORCH_BEFORE_2_4 or not _HAS_AVX512 or weight.is_inference():
+            return weight
+        version = weight._version
         if self._packed is not None:
             packed, source, packed_version = self._packed
             # The source is kept, so that no other weight can come to its address.
@@ -233,7 +247,8 @@ def _prefers_onednn() -> bool:
 
 def _convolves_by_onednn(x: torch.Tensor) -> bool:
     """Tell what PyTorch does with a 1x1 convolution: elsewhere it copies (use_mkldnn in ATen)."""
-    return (len(x) >= 16 or torch.get_num_threads() > 1) and (len(x) > 1 or x.numel() > 20480)
+    threads = torch.get_num_threads()
+    return x.ndim == 4 and (len(x) >= 16 or threads > 1) and (len(x) > 1 or x.numel() > 20480)
 
 
 def _post_op(act: Any) -> tuple[str, list, str]:
@@ -253,18 +268,25 @@ def _activate(act: Any, x: torch.Tensor) -> torch.Tensor:
 def can_fuse(x: torch.Tensor, first: nn.Module, act: nn.Module, second: nn.Module) -> bool:
     """Tell whether two layers and the activation between them may work on ``x`` as one.
 
-    They may where nobody sees what is between them: without gradients, and if no hook is attached.
+    They may where nobody sees what is between them: without gradients, and if none has a hook or
+    another ``forward``.
     """
-    return (
-        not (torch.is_grad_enabled() or is_captured(x) or _is_hooked(first, act, second))
-        and type(first) is type(second) is Pointwise
-        and type(act) in _FUSED
+    return not (
+        torch.is_grad_enabled()
+        or is_captured(x)
+        or not (type(first) is type(second) is Pointwise and type(act) in _FUSED)
+        or _is_hooked(first, act, second)
     )
 
 
+def is_changed(module: nn.Module) -> bool:
+    """Tell whether calling a module may do something else than its class says."""
+    own = 'forward' in vars(module) or 'parametrizations' in module._modules
+    return bool(own or module._forward_hooks or module._forward_pre_hooks)
+
+
 def _is_hooked(*modules: nn.Module) -> bool:
-    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in modules)
-    return bool(hooked or _global_forward_hooks or _global_forward_pre_hooks)
+    return bool(any(map(is_changed, modules)) or _global_forward_hooks or _global_forward_pre_hooks)
 
 
 @contextmanager
@@ -274,7 +296,7 @@ def recomputed(module: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
     They would keep it otherwise: what comes out of an activation is the largest tensor of a block.
     They do keep it inside of checkpointing and the like, which save more, and if the module has a
     hook, which may change the result, or works in place, or is neither LayerNorm2d, nor GELU, nor
-    Hardswish.
+    Hardswish; and what has been changed in place since.
     """
     cheap = type(module) in (*_FUSED, LayerNorm2d) and not getattr(module, 'inplace', False)
     if (
@@ -282,14 +304,16 @@ def recomputed(module: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
         or _is_hooked(module)
         or is_captured(x)
         or _outer_hooks(0)
+        or not _hooks_allowed()
     ):
         yield module(x)
         return
-    y, x = module(x), x.detach()
-    place, dtype = (y.data_ptr(), y.numel()), y.dtype
+    y, x, module = module(x), x.detach(), copy.copy(module)
+    module._parameters = {**module._parameters}  # functional_call lends others for the forward pass
+    place, dtype = (y.data_ptr(), y.numel(), y._version), y.dtype
 
     def pack(saved):
-        is_y = (saved.data_ptr(), saved.numel()) == place
+        is_y = (saved.data_ptr(), saved.numel(), saved._version) == place
         return (saved.size(), saved.stride()) if is_y else saved
 
     def unpack(packed):

@@ -10,6 +10,7 @@ from golden import assert_maps_close, randomize
 from mmcv.cnn import ConvModule
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from torch.nn.utils import parametrizations, prune
 
 from edgenext_mm.deploy import switch_to_deploy
 from edgenext_mm.errors import InputError
@@ -112,3 +113,21 @@ def test_refuses_training():
     model.eval()
     with pytest.raises(InputError, match='cannot train after switch_to_deploy'):
         model.train()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda conv: prune.l1_unstructured(conv, 'weight', 0.5),
+        parametrizations.weight_norm,
+        lambda conv: conv.register_forward_hook(lambda conv, args, y: y.relu()),
+        lambda conv: setattr(conv, 'forward', lambda x: x.relu().repeat(1, 2, 1, 1)),
+    ],
+    ids=['prune', 'weight_norm', 'hook', 'forward'],
+)
+def test_changed_convolutions_keep_their_norm(change):
+    model = randomize(nn.Sequential(ConvModule(4, 8, 1, norm_cfg=dict(type='BN'))))
+    change(model[0].conv)
+    x = torch.randn(2, 4, 5, 5)
+    expected = model(x)
+    assert_maps_close([switch_to_deploy(model)(x)], [expected])

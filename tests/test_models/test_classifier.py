@@ -20,7 +20,7 @@ from mmpretrain.structures import DataSample
 from edgenext_mm.checkpoint.families import FAMILIES, rename
 from edgenext_mm.deploy.convert import convert
 from edgenext_mm.errors import InputError
-from edgenext_mm.models import ARCHS
+from edgenext_mm.models import ARCHS, EdgeNeXtHead
 
 DATA = Path(__file__).parents[1] / 'data'
 REFERENCE_ARCHS = [arch for arch in ARCHS if arch != 'small_rw']
@@ -245,3 +245,11 @@ def test_learns_from_teacher():
     del student.teacher
     with pytest.raises(InputError, match=r'has 10 classes and model\.head has 1000'):
         student.loss(**data)
+
+
+def test_head_refuses_to_fold_changed_layers():
+    head = EdgeNeXtHead(num_classes=5, in_channels=8).eval()
+    head.fc.forward = torch.nn.functional.relu
+    with pytest.raises(InputError, match=r'^head\.fc has a hook, or is pruned, reparametrized or'):
+        head.switch_to_deploy()
+    assert not head.deployed

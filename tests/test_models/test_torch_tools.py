@@ -1,6 +1,7 @@
 """The network under the tools of PyTorch, which see its modules and operations."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -111,7 +112,8 @@ def test_feature_extraction(arch, x):
 @families
 def test_fx_traces_for_all_sizes(arch, x):
     model = randomize(EdgeNeXt(arch))
-    traced = torch.fx.symbolic_trace(model)
+    with torch.autocast('cpu', torch.float16):
+        traced = torch.fx.symbolic_trace(model)
     for images in (x, x[:1, :, :33, :70]):
         assert_maps_close(traced(images), model(images))
 
@@ -126,6 +128,17 @@ def test_dynamic_quantization(arch, x):
     with torch.no_grad():
         for y, expected in zip(quantized(x), model(x), strict=True):
             assert 0 < (y - expected).std() < 0.05 * expected.std()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(nn.Module, 'compile'), reason='PyTorch before 2.2')
+def test_layer_compiled_by_itself(x):
+    torch.compiler.reset()
+    model = randomize(EdgeNeXt(TINY, out_indices=(0,)))
+    with torch.no_grad():
+        expected = model(x)
+        model.stages[0][0].pwconv1.compile(backend='eager')
+        assert_maps_close(model(x), expected)
 
 
 class Adapter(nn.Module):
@@ -330,37 +343,72 @@ def test_float16_keeps_the_layer_scale(x, scale):
     assert all(type(p) is torch.nn.Parameter for p in model.parameters())
 
 
-@pytest.mark.parametrize('name', ['act', 'norm'])
-def test_hooks_that_change_values(name, x):
-    """The gradients are those of what the hook made."""
-    model = randomize(EdgeNeXt(TINY))
-    block = model.stages[0][0]
+@pytest.mark.parametrize('name', ['act', 'norm', 'pwconv1', 'pwconv2'])
+@pytest.mark.parametrize('how', ['hook', 'forward'])
+def test_modules_that_do_something_else(name, how):
+    """Values and gradients are those of what a hook, or another ``forward``, makes of them."""
+    block = randomize(EdgeNeXt(TINY)).stages[0][0]
+    other = copy.deepcopy(block)
     module = block.get_submodule(name)
-    tokens = torch.randn(1, 8, 6, 6)
-
-    def gradients():
-        model.zero_grad()
-        block(tokens).square().sum().backward()
-        return [p.grad for p in block.parameters()]
-
-    handle = module.register_forward_hook(lambda module, args, y: 3 * y)
-    by_hook = gradients()
-    handle.remove()
-    forward = module.forward
-    module.forward = lambda x: 3 * forward(x)
-    block.set_submodule(name, nn.Sequential(module)) if TORCH >= (2, 5) else setattr(
-        block, name, nn.Sequential(module)
+    if how == 'forward':
+        forward = module.forward
+        module.forward = lambda x: 3 * forward(x)
+    elif name in ('act', 'norm'):
+        module.register_forward_hook(lambda module, args, y: 3 * y)
+    else:  # what the layer before it computes again for its backward pass is no longer its input
+        module.register_forward_pre_hook(lambda module, args: (args[0].mul_(3),))
+    scaled = other.get_submodule(name)
+    scaled = (
+        nn.Sequential(Scale(), scaled)
+        if (how, name[:2]) == ('hook', 'pw')
+        else nn.Sequential(scaled, Scale())
     )
-    for gradient, expected in zip(by_hook, gradients(), strict=True):
+    setattr(other, name, scaled)
+    x = torch.randn(1, 8, 6, 6)
+    with torch.no_grad():
+        assert_maps_close([block(x)], [other(x)], 1e-6)
+    by_hand = torch.autograd.grad(other(x).square().sum(), [*other.parameters()])
+    gradients = torch.autograd.grad(block(x).square().sum(), [*block.parameters()])
+    for gradient, expected in zip(gradients, by_hand, strict=True):
         torch.testing.assert_close(gradient, expected)
+
+
+class Scale(nn.Module):
+    def forward(self, x):
+        return 3 * x
+
+
+@families
+def test_gradients_of_weights_by_functional_call(arch, x):
+    """Which are in the network for the forward pass only."""
+    model = randomize(EdgeNeXt(arch))
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.mul_(1.1).add_(0.1)
+    weights = {name: p.detach().clone().requires_grad_() for name, p in twin.named_parameters()}
+    with torch.autograd.graph.disable_saved_tensors_hooks('none'):
+        loss = sum(m.square().mean() for m in twin(x))
+    expected = torch.autograd.grad(loss, [*twin.parameters()])
+    loss = sum(m.square().mean() for m in functional_call(model, weights, (x,)))
+    for gradient, right in zip(
+        torch.autograd.grad(loss, [*weights.values()]), expected, strict=True
+    ):
+        torch.testing.assert_close(gradient, right, rtol=1e-3, atol=1e-4 * right.abs().max().item())
 
 
 @pytest.mark.parametrize('avx512', [True, False])
 def test_inference_form_follows_its_weights(x, avx512, monkeypatch):
-    """Changed in place, put in by functional_call, or another parameter."""
+    """Changed in place, in inference mode too, put in by functional_call, or another parameter."""
     monkeypatch.setattr(ops, '_HAS_AVX512', avx512)
     model = randomize(EdgeNeXt(TINY))
     model.switch_to_deploy()
+    with torch.inference_mode():
+        twin = copy.deepcopy(model)
+        twin(x)
+        for p in twin.parameters():
+            p.mul_(0.9)
+        assert_maps_close(twin(x), copy.deepcopy(twin)(x), 1e-6)
     with torch.no_grad():
         model(x)
         for p in model.parameters():
@@ -404,16 +452,65 @@ def test_empty_batches_and_half_models(x):
                 assert_maps_close([m.float() for m in model.half()(x.half())], expected, 0.1)
 
 
-@pytest.mark.parametrize('tool', ['prune', 'weight_norm', 'adapter'])
-def test_switch_refuses_changed_layers(tool):
+def l1_prune(module):
+    prune.l1_unstructured(module, 'weight', 0.5)
+
+
+def another_forward(module):
+    module.forward = F.relu
+
+
+@pytest.mark.parametrize('name', ['stages.0.0.pwconv1', 'stages.0.0.norm', 'downsample_layers.1.1'])
+@pytest.mark.parametrize(
+    'change',
+    [
+        l1_prune,
+        parametrizations.weight_norm,
+        another_forward,
+        lambda module: module.register_forward_hook(print),
+        None,
+    ],
+    ids=['prune', 'weight_norm', 'forward', 'hook', 'replaced'],
+)
+def test_switch_refuses_changed_layers(name, change):
     model = randomize(EdgeNeXt(TINY))
-    block = model.stages[0][0]
-    if tool == 'prune':
-        prune.l1_unstructured(block.pwconv1, 'weight', 0.5)
-    elif tool == 'weight_norm':
-        parametrizations.weight_norm(block.pwconv1)
+    if change is None:
+        parent, _, last = name.rpartition('.')
+        setattr(model.get_submodule(parent), last, nn.Sequential(model.get_submodule(name)))
     else:
-        block.pwconv1 = Adapter(block.pwconv1)
-    with pytest.raises(InputError, match=r'stages\.0\.0\.pwconv1 is pruned, reparametrized or'):
+        change(model.get_submodule(name))
+    with pytest.raises(InputError, match=f'^{name} has a hook, or is pruned, reparametrized or'):
         model.switch_to_deploy()
     assert not model.deployed
+
+
+@pytest.mark.parametrize('arch', FAMILIES[:2], ids=['plain', 'bn_hs'])
+def test_float16_in_threads(arch, x):
+    """DataParallel's copies have the right gradients; threads leave a model as it is."""
+    model = EdgeNeXt(arch, layer_scale_init_value=1e-3)
+
+    def replicate(module):  # as torch.nn.parallel.replicate does for GPUs
+        replica = module._replicate_for_data_parallel()
+        replica._former_parameters = {}
+        for name, child in module.named_children():
+            setattr(replica, name, replicate(child))
+        for name, p in module._parameters.items():
+            if p is None:
+                replica._parameters[name] = None
+            else:
+                setattr(replica, name, p.view_as(p))
+                replica._former_parameters[name] = p
+        return replica
+
+    def gradients(model):
+        with torch.autocast('cpu', torch.float16):
+            loss = sum(m.float().square().mean() for m in model(x))
+        return torch.autograd.grad(loss, parameters)
+
+    parameters = [*model.parameters()]
+    expected = gradients(model)
+    for gradient, right in zip(gradients(replicate(model)), expected, strict=True):
+        torch.testing.assert_close(gradient, right)
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(gradients, [model] * 8)]
+    assert [*map(id, model.parameters())] == [*map(id, parameters)]
