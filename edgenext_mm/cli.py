@@ -6,6 +6,7 @@ PyTorch and OpenMMLab take seconds, and ``--help`` needs neither.
 
 import argparse
 import ast
+import difflib
 import logging
 import os
 import os.path as osp
@@ -312,6 +313,11 @@ def load_config(args: argparse.Namespace) -> 'Config':
         overrides = {
             key: _value(text) for key, _, text in (word.partition('=') for word in args.cfg_options)
         }
+        for key in overrides:
+            name = key.partition('.')[0]
+            similar = [] if name in cfg else difflib.get_close_matches(name, cfg, 1, 0.85)
+            if similar:
+                raise KeyError(f'the config has no {name}: did you mean {similar[0]}?')
         variables = {
             name: tuple(value)
             if isinstance(cfg[name], tuple) and isinstance(value, list)
@@ -324,9 +330,12 @@ def load_config(args: argparse.Namespace) -> 'Config':
                 computed = Config.fromfile(_copy_with(variables, Path(path), Path(folder)))
             cfg = Config(computed.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
         cfg.merge_from_dict(overrides | variables)
-    except (AssertionError, KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of the config, which computes with them, as well
         words = ' '.join(args.cfg_options)
-        raise InputError(f'--cfg-options {words}: {error.args[0]}') from error
+        text = error.args[0] if len(error.args) == 1 else error
+        raise InputError(f'--cfg-options {words}: {text}') from error
     return cfg
 
 
