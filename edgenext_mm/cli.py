@@ -6,6 +6,7 @@ PyTorch and OpenMMLab take seconds, and ``--help`` needs neither.
 
 import argparse
 import ast
+import copy
 import difflib
 import logging
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +91,18 @@ def _override(word: str) -> str:
     return word
 
 
+def positive(word: str) -> int:
+    """Return a number of things, as the type of an argument.
+
+    Example:
+        >>> positive('3')
+        3
+    """
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f'{word} is less than 1')
+    return number
+
+
 def runner_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a config parser with the options of a run: ``--work-dir`` and ``--launcher``."""
     parser = config_parser(description)
@@ -132,7 +146,7 @@ def model_parser(description: str | None) -> argparse.ArgumentParser:
         choices=['onnxruntime', 'openvino', 'opencv', 'litert', 'ncnn'],
         help="of an exported file (default: its suffix's)",
     )
-    parser.add_argument('--threads', type=int, help="of an exported file's runtime")
+    parser.add_argument('--threads', type=positive, help="of an exported file's runtime")
     parser.add_argument(
         '--precision', help='of OpenVINO, such as f32 (default: bfloat16 where the CPU has it)'
     )
@@ -276,9 +290,9 @@ def load_config(args: argparse.Namespace) -> 'Config':
     """Load the config of parsed arguments with its overrides.
 
     An override of a variable at the top level of the config, or of one of its bases, reaches all
-    that is computed from it: ``input_size=512`` each pipeline, ``max_epochs=10`` the schedule. The
-    values are those of mmengine's DictAction, but texts keep their blanks, and what Python writes
-    in quotes or brackets is what it is in Python.
+    that is computed from it: ``input_size=512`` each pipeline, ``max_epochs=10`` the schedule,
+    ``metainfo.classes=...`` each dataset. The values are those of mmengine's DictAction, but texts
+    keep their blanks, and what Python writes in quotes or brackets is what it is in Python.
 
     Raises:
         InputError: if there is no such file, if a variable that names a data root is empty, if the
@@ -326,9 +340,19 @@ def load_config(args: argparse.Namespace) -> 'Config':
             if name in cfg
         }
         if variables:
-            with tempfile.TemporaryDirectory() as folder:
-                computed = Config.fromfile(_copy_with(variables, Path(path), Path(folder)))
-            cfg = Config(computed.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
+            cfg = _computed(cfg, path, variables)
+        # Parts of variables that no Runner reads, such as metainfo: what is computed from them.
+        parts = {
+            key: value
+            for key, value in overrides.items()
+            if '.' in key and (name := key.partition('.')[0]) in cfg and name not in _read()
+        }
+        if parts:
+            changed = copy.deepcopy(cfg)
+            changed.merge_from_dict(parts)
+            names = {key.partition('.')[0] for key in parts}
+            variables |= {name: changed.to_dict()[name] for name in names}
+            cfg = _computed(cfg, path, variables)
         cfg.merge_from_dict(overrides | variables)
     except InputError:
         raise
@@ -337,6 +361,22 @@ def load_config(args: argparse.Namespace) -> 'Config':
         text = error.args[0] if len(error.args) == 1 else error
         raise InputError(f'--cfg-options {words}: {text}') from error
     return cfg
+
+
+def _computed(cfg: 'Config', path: str, variables: dict[str, Any]) -> 'Config':
+    """Return a config that is computed with other values of variables."""
+    from mmengine.config import Config
+
+    with tempfile.TemporaryDirectory() as folder:
+        computed = Config.fromfile(_copy_with(variables, Path(path), Path(folder)))
+    return Config(computed.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
+
+
+def _read() -> set[str]:
+    """Return the settings that a Runner reads, of which a part is changed where it stands."""
+    from mmengine.runner import Runner
+
+    return {*signature(Runner.__init__).parameters}
 
 
 def _value(text: str) -> Any:

@@ -81,6 +81,10 @@ def test_variables_of_configs_that_inherit(tmp_path):
     assert cfg.to_dict() == dict(
         size=5, path=f'{tmp_path}/x', a=dict(size=5, more=1), b=[5, 'x'], name='m'
     )
+    # Likewise a part of one, but for settings that a Runner reads where they stand.
+    child.write_text("_base_ = 'base.py'\nb = _base_.a\nval_cfg = dict(x=1)\ntest_cfg = val_cfg")
+    cfg = load(str(child), 'size=5', 'a.size=7', 'a.more=1', 'val_cfg.x=2')
+    assert cfg.a == cfg.b == dict(size=7, more=1) and (cfg.val_cfg.x, cfg.test_cfg.x) == (2, 1)
     # Where bases cannot be computed again the override is mmengine's.
     child.write_text("_base_ = ['base' + '.py']\nb = _base_.size")
     assert load(str(child), 'size=5').a.size == 3

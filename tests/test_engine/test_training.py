@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, SEG_CONFIGS, options, run_here
+from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS, options, run_here
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -179,6 +179,14 @@ def test_profile(run_tool, capsys, tmp_path):
     assert '| optimizer |' in capsys.readouterr().out
     with pytest.raises(SystemExit, match='the run has 4 iterations'):
         run_tool('profile_training.py', *arguments, '--iterations=9', *options)
+    # At the size of images that the batch sampler has at its base.
+    config = CLS_CONFIGS / 'edgenext_xx_small_demo.py'
+    arguments = (config, *arguments[1:], '--iterations=1')
+    run_tool('profile_training.py', *arguments, '--cfg-options', 'num_workers=0')
+    assert '| MultiScaleRandomResizedCrop |' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='2'):
+        run_tool('profile_training.py', *arguments, '--samples=0')
+    assert '0 is less than 1' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('cpus', 'workers'), [(1, 1), (2, 2), (64, 4)])
