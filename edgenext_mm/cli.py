@@ -146,7 +146,7 @@ def model_parser(description: str | None) -> argparse.ArgumentParser:
         choices=['onnxruntime', 'openvino', 'opencv', 'litert', 'ncnn'],
         help="of an exported file (default: its suffix's)",
     )
-    parser.add_argument('--threads', type=positive, help="of an exported file's runtime")
+    parser.add_argument('--threads', type=int, help="of an exported file's runtime")
     parser.add_argument(
         '--precision', help='of OpenVINO, such as f32 (default: bfloat16 where the CPU has it)'
     )

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from edgenext_mm.cli import build_tester, load_runner_config, parse_args, positive, runner_parser
+from edgenext_mm.cli import build_tester, load_runner_config, parse_args, runner_parser
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     group = parser.add_argument_group('exported files')
     group.add_argument('--runtime', help='such as openvino for .onnx (default: by the suffix)')
-    group.add_argument(
-        '--threads', type=positive, help="of the runtime (default: the runtime's choice)"
-    )
+    group.add_argument('--threads', type=int, help="of the runtime (default: the runtime's choice)")
     group.add_argument(
         '--precision',
         choices=('f32', 'bf16', 'f16'),
