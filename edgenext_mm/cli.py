@@ -6,6 +6,8 @@ PyTorch and OpenMMLab take seconds, and ``--help`` needs neither.
 
 import argparse
 import ast
+import copy
+import difflib
 import logging
 import os
 import os.path as osp
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +89,18 @@ def _override(word: str) -> str:
     if '=' not in word:
         raise argparse.ArgumentTypeError(f'{word!r} is not of the form KEY=VALUE')
     return word
+
+
+def positive(word: str) -> int:
+    """Return a number of things, as the type of an argument.
+
+    Example:
+        >>> positive('3')
+        3
+    """
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f'{word} is less than 1')
+    return number
 
 
 def runner_parser(description: str | None) -> argparse.ArgumentParser:
@@ -275,9 +290,9 @@ def load_config(args: argparse.Namespace) -> 'Config':
     """Load the config of parsed arguments with its overrides.
 
     An override of a variable at the top level of the config, or of one of its bases, reaches all
-    that is computed from it: ``input_size=512`` each pipeline, ``max_epochs=10`` the schedule. The
-    values are those of mmengine's DictAction, but texts keep their blanks, and what Python writes
-    in quotes or brackets is what it is in Python.
+    that is computed from it: ``input_size=512`` each pipeline, ``max_epochs=10`` the schedule,
+    ``metainfo.classes=...`` each dataset. The values are those of mmengine's DictAction, but texts
+    keep their blanks, and what Python writes in quotes or brackets is what it is in Python.
 
     Raises:
         InputError: if there is no such file, if a variable that names a data root is empty, if the
@@ -312,6 +327,11 @@ def load_config(args: argparse.Namespace) -> 'Config':
         overrides = {
             key: _value(text) for key, _, text in (word.partition('=') for word in args.cfg_options)
         }
+        for key in overrides:
+            name = key.partition('.')[0]
+            similar = [] if name in cfg else difflib.get_close_matches(name, cfg, 1, 0.85)
+            if similar:
+                raise KeyError(f'the config has no {name}: did you mean {similar[0]}?')
         variables = {
             name: tuple(value)
             if isinstance(cfg[name], tuple) and isinstance(value, list)
@@ -320,14 +340,43 @@ def load_config(args: argparse.Namespace) -> 'Config':
             if name in cfg
         }
         if variables:
-            with tempfile.TemporaryDirectory() as folder:
-                computed = Config.fromfile(_copy_with(variables, Path(path), Path(folder)))
-            cfg = Config(computed.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
+            cfg = _computed(cfg, path, variables)
+        # Parts of variables that no Runner reads, such as metainfo: what is computed from them.
+        parts = {
+            key: value
+            for key, value in overrides.items()
+            if '.' in key and (name := key.partition('.')[0]) in cfg and name not in _read()
+        }
+        if parts:
+            changed = copy.deepcopy(cfg)
+            changed.merge_from_dict(parts)
+            names = {key.partition('.')[0] for key in parts}
+            variables |= {name: changed.to_dict()[name] for name in names}
+            cfg = _computed(cfg, path, variables)
         cfg.merge_from_dict(overrides | variables)
-    except (AssertionError, KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of the config, which computes with them, as well
         words = ' '.join(args.cfg_options)
-        raise InputError(f'--cfg-options {words}: {error.args[0]}') from error
+        text = error.args[0] if len(error.args) == 1 else error
+        raise InputError(f'--cfg-options {words}: {text}') from error
     return cfg
+
+
+def _computed(cfg: 'Config', path: str, variables: dict[str, Any]) -> 'Config':
+    """Return a config that is computed with other values of variables."""
+    from mmengine.config import Config
+
+    with tempfile.TemporaryDirectory() as folder:
+        computed = Config.fromfile(_copy_with(variables, Path(path), Path(folder)))
+    return Config(computed.to_dict(), cfg_text=cfg.text, filename=cfg.filename)
+
+
+def _read() -> set[str]:
+    """Return the settings that a Runner reads, of which a part is changed where it stands."""
+    from mmengine.runner import Runner
+
+    return {*signature(Runner.__init__).parameters}
 
 
 def _value(text: str) -> Any:

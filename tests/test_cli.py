@@ -1,11 +1,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS
 from mmengine.config import Config, DictAction
 from mmengine.infer import BaseInferencer
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch.utils.data import SequentialSampler
 
 from edgenext_mm import cli
 from edgenext_mm.errors import InputError, exit_on_input_error
@@ -77,6 +81,10 @@ def test_variables_of_configs_that_inherit(tmp_path):
     assert cfg.to_dict() == dict(
         size=5, path=f'{tmp_path}/x', a=dict(size=5, more=1), b=[5, 'x'], name='m'
     )
+    # Likewise a part of one, but for settings that a Runner reads where they stand.
+    child.write_text("_base_ = 'base.py'\nb = _base_.a\nval_cfg = dict(x=1)\ntest_cfg = val_cfg")
+    cfg = load(str(child), 'size=5', 'a.size=7', 'a.more=1', 'val_cfg.x=2')
+    assert cfg.a == cfg.b == dict(size=7, more=1) and (cfg.val_cfg.x, cfg.test_cfg.x) == (2, 1)
     # Where bases cannot be computed again the override is mmengine's.
     child.write_text("_base_ = ['base' + '.py']\nb = _base_.size")
     assert load(str(child), 'size=5').a.size == 3
@@ -166,6 +174,8 @@ def test_malformed_overrides(demo_data, monkeypatch, capsys):
         'a=[1,2': 'Imbalanced brackets exist in ',
         'train_cfg.max_epochs.a=1': 'max_epochs',
         'train_dataloader.dataset.pipeline.99.a=1': 'Index 99 exceeds the length',
+        'max_epoch=3': 'the config has no max_epoch: did you mean max_epochs?',
+        "custom_imports={'imports': ['no_such']}": 'no_such',  # fails where it is computed
     }.items():
         with pytest.raises(InputError) as error:
             cli.load_config(parser.parse_args([DEMO, '--cfg-options', word]))
@@ -269,3 +279,50 @@ def test_ctrl_c_is_one_line(capsys, stop):
 def test_other_errors_stay():
     with pytest.raises(OSError, match='gone'), exit_on_input_error():
         raise OSError('the folder is gone')
+
+
+def fails_in_a_hook():
+    """mmengine's Runner raises another error in the place of it."""
+    try:
+        HOOKS.build(dict(type='LoggerHook', intervals=1))
+    except TypeError as error:
+        raise TypeError(f'{error} in a hook') from None
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (
+            lambda: HOOKS.build(dict(type='LoggerHook', interval=0)),
+            r'LoggerHook cannot be built .*ValueError: interval must .*hook\.py\): correct its',
+        ),
+        (
+            lambda: HOOKS.build(dict(type='EMAHok')),
+            'EMAHok cannot be built .*KeyError: EMAHok is not',
+        ),
+        (lambda: HOOKS.build(dict(interval=1)), r"\{'interval': 1\} cannot .* the key .type."),
+        (
+            lambda: Runner.build_dataloader(
+                dict(batch_size=-1, dataset=[1], sampler=SequentialSampler([1]))
+            ),
+            'a dataloader cannot be built .*batch_size=-1',
+        ),
+        (fails_in_a_hook, "LoggerHook cannot be built .*'intervals'"),
+        (lambda: Config().model, "the config lacks a setting .*'model'"),
+        (Path('missing.txt').read_text, r'missing\.txt cannot be read or written \(No such file'),
+    ],
+)
+def test_bad_settings_are_one_line(build, message):
+    with pytest.raises(SystemExit, match=f'^error: {message}'), exit_on_input_error():
+        build()
+
+
+def test_reader_that_has_left(monkeypatch):
+    """As ``head`` has, while the tool prints and at its end."""
+    for size in (1, 100_000):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, 'w') as output, monkeypatch.context() as patch:
+            patch.setattr(sys, 'stdout', output)
+            with pytest.raises(SystemExit, match='141'), exit_on_input_error():
+                print('x' * size)

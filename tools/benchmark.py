@@ -7,7 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenext_mm.cli import check_file, config_parser, load_config, parse_args, prepare_process
+from edgenext_mm.cli import (
+    check_file,
+    config_parser,
+    load_config,
+    parse_args,
+    positive,
+    prepare_process,
+)
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 if TYPE_CHECKING:
@@ -44,11 +51,11 @@ def make_parser() -> argparse.ArgumentParser:
         '--against', type=Path, metavar='FOLDER', help='another checkout to measure in turn'
     )
     parser.add_argument(
-        '--shape', type=int, nargs=2, metavar=('H', 'W'), help='of images (default: 256 256)'
+        '--shape', type=positive, nargs=2, metavar=('H', 'W'), help='of images (default: 256 256)'
     )
-    parser.add_argument('--batch-sizes', type=int, nargs='+', help='default: 1 16')
-    parser.add_argument('--threads', type=int, default=min(os.cpu_count() or 1, 2))
-    parser.add_argument('--runs', type=int, default=20, help='calls of each (default: 20)')
+    parser.add_argument('--batch-sizes', type=positive, nargs='+', help='default: 1 16')
+    parser.add_argument('--threads', type=positive, default=min(os.cpu_count() or 1, 2))
+    parser.add_argument('--runs', type=positive, default=20, help='calls of each (default: 20)')
     group = parser.add_argument_group('exported files')
     group.add_argument(
         '--exported',

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from edgenext_mm.cli import config_parser, load_config, parse_args
+from edgenext_mm.cli import config_parser, load_config, parse_args, positive
 from edgenext_mm.errors import exit_on_input_error
 
 SETTINGS = (
@@ -31,14 +31,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--busy',
-        type=int,
+        type=positive,
         nargs='+',
         default=[1, 2],
         help='busy processes beside the training, besides none (default: 1 2)',
     )
-    parser.add_argument('--rounds', type=int, default=3, help='runs of each (default: 3)')
+    parser.add_argument('--rounds', type=positive, default=3, help='runs of each (default: 3)')
     parser.add_argument(
-        '--iterations', type=int, default=20, help='of a run, three of them to warm up'
+        '--iterations', type=positive, default=20, help='of a run, three of them to warm up'
     )
     return parser
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from edgenext_mm.cli import parse_args
+from edgenext_mm.cli import parse_args, positive
 from edgenext_mm.errors import exit_on_input_error
 
 # Channels and side of the maps of the four stages at 256x256.
@@ -12,9 +12,9 @@ HEADS = 8
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1, 16])
-    parser.add_argument('--threads', type=int, nargs='+', default=[1, 2])
-    parser.add_argument('--runs', type=int, default=20, help='calls of each (default: 20)')
+    parser.add_argument('--batch-sizes', type=positive, nargs='+', default=[1, 16])
+    parser.add_argument('--threads', type=positive, nargs='+', default=[1, 2])
+    parser.add_argument('--runs', type=positive, default=20, help='calls of each (default: 20)')
     return parser
 
 

@@ -5,7 +5,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from edgenext_mm.cli import config_parser, load_config, parse_args
+from edgenext_mm.cli import config_parser, load_config, parse_args, positive
 from edgenext_mm.errors import InputError, exit_on_input_error
 
 SHOWN = 20  # problems of a dataset
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument(
         '--json', metavar='FILE', help='write what was found with all names; - prints it, alone'
     )
-    parser.add_argument('--processes', type=int, help='default: one per CPU')
+    parser.add_argument('--processes', type=positive, help='default: one per CPU')
     args = parse_args(parser)
 
     from mmengine.logging import MMLogger

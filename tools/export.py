@@ -12,6 +12,7 @@ from edgenext_mm.cli import (
     load_config,
     load_runner_config,
     parse_args,
+    positive,
 )
 from edgenext_mm.errors import exit_on_input_error
 from edgenext_mm.export.options import (
@@ -29,7 +30,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
     parser.add_argument('--out', type=Path, metavar='PATH', help='default: <config>.<suffix>')
     parser.add_argument(
-        '--size', type=int, nargs=2, metavar=('H', 'W'), help="of the input (default: the config's)"
+        '--size',
+        type=positive,
+        nargs=2,
+        metavar=('H', 'W'),
+        help="of the input (default: the config's)",
     )
     parser.add_argument(
         '--dynamic',
@@ -42,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--int8', action='store_true', help='weights and activations of 8 bits')
     parser.add_argument(
         '--calibration-images',
-        type=int,
+        type=positive,
         metavar='N',
         help=f'of the training set, from which --int8 takes ranges (default: {CALIBRATION_IMAGES})',
     )

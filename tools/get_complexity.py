@@ -1,6 +1,6 @@
 """Print the parameters and multiply-adds of a config's model and of its parts."""
 
-from edgenext_mm.cli import config_parser, load_config, parse_args
+from edgenext_mm.cli import config_parser, load_config, parse_args, positive
 from edgenext_mm.errors import exit_on_input_error
 
 
@@ -8,7 +8,7 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument(
         '--shape',
-        type=int,
+        type=positive,
         nargs=2,
         default=[320, 320],
         metavar=('HEIGHT', 'WIDTH'),

@@ -1,13 +1,13 @@
 """Print where the time of training goes, from reading an image to saving a checkpoint."""
 
-from edgenext_mm.cli import load_runner_config, parse_args, runner_parser
+from edgenext_mm.cli import load_runner_config, parse_args, positive, runner_parser
 from edgenext_mm.errors import exit_on_input_error
 
 
 def main() -> None:
     parser = runner_parser(__doc__)
-    parser.add_argument('--iterations', type=int, default=20, help='how many (default: 20)')
-    parser.add_argument('--samples', type=int, default=200, help='images (default: 200)')
+    parser.add_argument('--iterations', type=positive, default=20, help='how many (default: 20)')
+    parser.add_argument('--samples', type=positive, default=200, help='images (default: 200)')
     args = parse_args(parser, trains=True)
 
     from mmengine.registry import RUNNERS
@@ -33,7 +33,8 @@ def main() -> None:
     except Profiled:
         loader = runner.train_dataloader
         title = f'one image of {args.samples}, in one process'
-        print(table(title, profile_transforms(loader.dataset, args.samples)))
+        size = getattr(loader.batch_sampler, 'base_size', None)
+        print(table(title, profile_transforms(loader.dataset, args.samples, size)))
         title = f'one iteration of {args.iterations} in batches of {loader.batch_size}'
         print(f'\n{table(title, hook.medians())}')
         size, parts, compared = profile_checkpoints(runner)

@@ -20,6 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..checkpoint.files import find_damage
+from ..datasets.image_size import SizedBatch
 from ..engine.hooks import unwrapped
 from ..errors import InputError
 
@@ -87,13 +88,17 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def profile_transforms(dataset: BaseDataset, samples: int) -> dict[str, float]:
+def profile_transforms(
+    dataset: BaseDataset, samples: int, size: int | None = None
+) -> dict[str, float]:
     """Measure the transforms of a dataset, in this process.
 
     Args:
         dataset: with a pipeline of transforms, or a concatenation of such datasets, of which the
             first counts.
         samples: how many; from the first one again if the dataset has fewer.
+        size: sides of the images in pixels, for transforms that a batch sampler tells it. Defaults
+            to None.
 
     Returns:
         Mean seconds that each took for a sample, by the name of its class.
@@ -105,7 +110,7 @@ def profile_transforms(dataset: BaseDataset, samples: int) -> dict[str, float]:
         stopwatch.measured(transform, type(transform).__name__)
         for transform in dataset.pipeline.transforms
     ]
-    for index in range(samples):
+    for index in SizedBatch(range(samples), size):
         sample = dataset.get_data_info(index % len(dataset))
         for transform in transforms:
             sample = transform(sample)

@@ -25,7 +25,7 @@ class SizedBatch(list[int]):
 
     Args:
         indices: of the samples.
-        size: sides of the images in pixels.
+        size: sides of the images in pixels, or None for no choice.
 
     Example:
         >>> batch = SizedBatch([3, 1], size=192)
@@ -35,7 +35,7 @@ class SizedBatch(list[int]):
         True
     """
 
-    def __init__(self, indices: Iterable[int], size: int) -> None:
+    def __init__(self, indices: Iterable[int], size: int | None) -> None:
         super().__init__(indices)
         self.size = size
 

@@ -126,8 +126,18 @@ class CheckpointHook(MMEngineCheckpointHook):
         self.metrics = metrics or {}
 
     def after_val(self, runner: Runner) -> None:
-        """Save what validates best."""
+        """Save what validates best.
+
+        Raises:
+            InputError: if the validation lacks the metric.
+        """
         if hasattr(self, 'file_backend'):  # in a training run
+            for key in getattr(self, 'key_indicators', ()):  # set with save_best
+                if self.metrics and key not in ('auto', *self.metrics):
+                    raise InputError(
+                        f'save_best of CheckpointHook is {key!r}, which no metric of the '
+                        f'validation is called: set one of {", ".join(self.metrics)}'
+                    )
             with self._removing_late(), self._writing():
                 super().after_val_epoch(runner, self.metrics)
 

@@ -50,7 +50,8 @@ class FiniteHook(Hook):
             to 4.
 
     Raises:
-        InputError: when the run ends so; before it starts, if all parameters are frozen.
+        InputError: when the run ends so; before it starts, if all parameters are frozen, or if what
+            clips the gradients is not above 0.
 
     Example:
         >>> default_hooks = dict(finite=dict(type='edgenext_mm.FiniteHook'))
@@ -87,6 +88,12 @@ class FiniteHook(Hook):
                     'all parameters of the model are frozen, and there is nothing to train: lower '
                     'model.backbone.frozen_stages'
                 )
+            for name, value in (getattr(wrapper, 'clip_grad_kwargs', None) or {}).items():
+                if name in ('max_norm', 'clip_value') and value <= 0:
+                    raise InputError(
+                        f'optim_wrapper.clip_grad has {name}={value}, which turns gradients to 0 '
+                        'or around: set a number above 0'
+                    )
             wrapper.step = partial(self._step, wrapper, wrapper.step)
         self.averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
         for hook in self.averages:

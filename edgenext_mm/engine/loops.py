@@ -24,7 +24,27 @@ from .samplers import PlacedBatches
 VALIDATIONS = 10
 
 
-def _built(runner: Runner, dataloader: DataLoader | dict) -> Any:
+def check_end(loader: DataLoader, name: str) -> None:
+    """Check that the sampler comes to an end, which the pass over the data has with it.
+
+    Args:
+        loader: the dataloader.
+        name: of its setting.
+
+    Raises:
+        InputError: if it does not, as mmengine's InfiniteSampler and mmdet's MultiSourceSampler.
+    """
+    sampler = getattr(loader.batch_sampler, 'sampler', None)
+    if hasattr(sampler, '_infinite_indices'):
+        trains = name == 'train_dataloader'
+        raise InputError(
+            f'{name}.sampler is of the type {type(sampler).__name__}, which has no end: set '
+            f'{name}.sampler.type=DefaultSampler'
+            f'{", or train_cfg.type=IterBasedTrainLoop with max_iters" * trains}'
+        )
+
+
+def _built(runner: Runner, dataloader: DataLoader | dict, by_epoch: bool = False) -> Any:
     """Return a loader whose batches can begin at any place of the run."""
     diff_rank_seed = (runner.cfg.get('randomness') or {}).get('diff_rank_seed', False)
     loader = runner.build_dataloader(dataloader, seed=runner.seed, diff_rank_seed=diff_rank_seed)
@@ -32,10 +52,32 @@ def _built(runner: Runner, dataloader: DataLoader | dict) -> Any:
         raise InputError(
             'train_dataloader makes no batches (batch_size=None): set batch_size or batch_sampler'
         )
+    if by_epoch:
+        check_end(loader, 'train_dataloader')
     if not isinstance(loader.batch_sampler, PlacedBatches):
         # A DataLoader lets nobody set it later, for the sake of those that have been iterated.
         vars(loader)['batch_sampler'] = PlacedBatches(loader.batch_sampler)
     return loader
+
+
+def _check_length(loader: Any, **settings: int) -> None:
+    """Check that there is an iteration to train in.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for name, value in settings.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f'train_cfg.{name} is {value}: set a whole number of 1 or more')
+    if not len(loader):
+        _refuse_without_batch(loader)
+
+
+def _refuse_without_batch(loader: Any) -> None:
+    raise InputError(
+        f'the training data of {len(loader.dataset)} images make no batch: lower batch_size of '
+        'train_dataloader, or set drop_last=False'
+    )
 
 
 @contextmanager
@@ -168,10 +210,7 @@ class ResumableLoop(BaseLoop):
         self.loading = iter(self.dataloader)
         yield from enumerate(self.loading, done)
         if not batches.count:
-            raise InputError(
-                f'the training data of {len(self.dataloader.dataset)} images make no batch: lower '
-                'batch_size of train_dataloader, or set drop_last=False'
-            )
+            _refuse_without_batch(self.dataloader)
 
     def run_iter(self, *args: Any) -> None:
         """Make one iteration, with random numbers of its own.
@@ -233,12 +272,13 @@ class EpochBasedTrainLoop(ResumableLoop, MMEngineEpochBasedTrainLoop):
         val_interval: int | None = None,
         **kwargs: Any,
     ) -> None:
-        loader = _built(runner, dataloader)
+        loader = _built(runner, dataloader, by_epoch=True)
         by_data = bool(epochs or min_iters)
         if max_epochs is None:
             if not by_data:
                 raise InputError('train_cfg says no length: set max_epochs, or epochs')
             max_epochs = max(epochs, math.ceil(min_iters / max(1, len(loader))))
+        _check_length(loader, max_epochs=max_epochs)
         val_interval = val_interval or (max(1, max_epochs // VALIDATIONS) if by_data else 1)
         super().__init__(runner, loader, max_epochs, val_interval=val_interval, **kwargs)
 
@@ -318,6 +358,7 @@ class IterBasedTrainLoop(ResumableLoop, MMEngineIterBasedTrainLoop):
                 raise InputError('train_cfg says no length: set max_iters, or epochs')
             images = epochs * len(loader.dataset)
             max_iters = max(min_iters, math.ceil(images / loader.batch_size / get_world_size()))
+        _check_length(loader, max_iters=max_iters)
         val_interval = val_interval or (max(1, max_iters // VALIDATIONS) if by_data else 1000)
         # mmengine 0.10.7 would start to load the data, from the beginning of the run.
         stand_in: Any = _NotYet(loader.dataset)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
+from urllib.error import URLError
 
 import torch
 import torch.nn as nn
@@ -15,7 +16,7 @@ from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_m
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
-from mmengine.registry import HOOKS, LOOPS
+from mmengine.registry import HOOKS, LOOPS, OPTIMIZERS
 from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
@@ -27,7 +28,7 @@ from ..registry import RUNNERS
 from .checkpoints import CheckpointHook, newest_whole
 from .faults import TIMEOUT, naming_faults
 from .lock import lock_folder
-from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, ResumableLoop, check_end
 from .record import write_record
 from .samples import name_samples
 from .sharding import ShardingHook
@@ -78,10 +79,11 @@ class Runner(MMEngineRunner):
         """Train, and return the model.
 
         Raises:
-            InputError: if another run trains in the work directory, if the disk is full, or if
-                data do not come.
+            InputError: if the config has no data to train on, if another run trains in the work
+                directory, if the disk is full, or if data do not come.
             Interrupted: if the run was asked to stop, and has saved a checkpoint.
         """
+        self._check_loop('train', self._train_loop, 'optim_wrapper')
         with (
             lock_folder(self.work_dir),
             naming_faults(self.work_dir, training=True),
@@ -100,8 +102,9 @@ class Runner(MMEngineRunner):
         """Validate, and return the metrics.
 
         Raises:
-            InputError: if data do not come.
+            InputError: if the config has no such data, or if they do not come.
         """
+        self._check_loop('val', self._val_loop, 'val_evaluator')
         with naming_faults(self.work_dir), self._ending_workers():
             return super().val()
 
@@ -109,10 +112,17 @@ class Runner(MMEngineRunner):
         """Test, and return the metrics.
 
         Raises:
-            InputError: if data do not come.
+            InputError: if the config has no such data, or if they do not come.
         """
+        self._check_loop('test', self._test_loop, 'test_evaluator')
         with naming_faults(self.work_dir), self._ending_workers():
             return super().test()
+
+    def _check_loop(self, name: str, loop: Any, more: str) -> None:
+        if loop is None:
+            raise InputError(
+                f'the config has no {name}_dataloader, {name}_cfg and {more}: set all three'
+            )
 
     @contextmanager
     def _ending_workers(self) -> Iterator[None]:
@@ -212,6 +222,34 @@ class Runner(MMEngineRunner):
             loop = _resumable(loop, LOOPS)
         return super().build_train_loop(loop)
 
+    def build_val_loop(self, loop: Any) -> Any:
+        """Build a validation loop as mmengine does, which comes to an end."""
+        loop = super().build_val_loop(loop)
+        check_end(loop.dataloader, 'val_dataloader')
+        return loop
+
+    def build_test_loop(self, loop: Any) -> Any:
+        """Build a test loop as mmengine does, which comes to an end."""
+        loop = super().build_test_loop(loop)
+        check_end(loop.dataloader, 'test_dataloader')
+        return loop
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build what makes the optimizer's steps, as mmengine does.
+
+        Raises:
+            InputError: if there is no such optimizer.
+        """
+        if isinstance(optim_wrapper, dict):
+            cfg = optim_wrapper.get('optimizer')
+            name = cfg.get('type') if isinstance(cfg, dict) else None
+            if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+                raise InputError(
+                    f'optim_wrapper.optimizer.type is {name!r}, and there is no such optimizer: '
+                    "write one of PyTorch's, such as AdamW or SGD"
+                )
+        return super().build_optim_wrapper(optim_wrapper)
+
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         """Register the hooks of the config as mmengine does, and the one that ``sharding`` sets."""
         super().register_hooks(*args, **kwargs)
@@ -302,19 +340,40 @@ class Runner(MMEngineRunner):
         return path
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume from a checkpoint, as mmengine does, at its place in the data."""
-        super().resume(filename, *args, **kwargs)
-        if isinstance(self.train_loop, ResumableLoop):
-            self.train_loop.go_on_from(self._progress)
-        else:
+        """Resume from a checkpoint, as mmengine does, at its place in the data.
+
+        Raises:
+            InputError: if the checkpoint is of another run, or of another program.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+            if isinstance(self.train_loop, ResumableLoop):
+                self.train_loop.go_on_from(self._progress)
+        except (AttributeError, LookupError, TypeError) as error:
+            raise InputError(
+                f'{filename} cannot be resumed from: what it says of its run is not what this '
+                f'version writes ({type(error).__name__}: {error}). Start a new run from its '
+                'weights, by load_from'
+            ) from error
+        if not isinstance(self.train_loop, ResumableLoop):
             self.logger.warning(
                 f'{type(self.train_loop).__name__} begins the pass over the data anew: what '
                 'follows is not what the run would have been without a stop'
             )
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
-        """Load a checkpoint, as mmengine does."""
-        checkpoint = super().load_checkpoint(*args, **kwargs)
+        """Load a checkpoint, as mmengine does.
+
+        Raises:
+            InputError: if it cannot be downloaded, or does not fit.
+        """
+        try:
+            checkpoint = super().load_checkpoint(*args, **kwargs)
+        except URLError as error:
+            raise InputError(
+                f'cannot download the checkpoint {self._load_from} ({error.reason}): look at the '
+                'address and the network, or set load_from to a file'
+            ) from error
         self._progress = checkpoint.get('progress')
         return checkpoint
 

@@ -57,7 +57,7 @@ class MultiScaleBatchSampler(Sampler[list[int]]):
         self.base_size = base_size
         self.batch_sizes = {size: round(batch_size * (base_size / size) ** 2) for size in sizes}
         for size, count in self.batch_sizes.items():
-            if abs(count * size**2 / (batch_size * base_size**2) - 1) > 0.15:
+            if batch_size < 1 or abs(count * size**2 / (batch_size * base_size**2) - 1) > 0.15:
                 raise InputError(
                     f'a batch of {batch_size} images of {base_size} pixels cannot be one of '
                     f'{count} images of {size} pixels, since their pixels differ too much: raise '

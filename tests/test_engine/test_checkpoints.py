@@ -246,6 +246,11 @@ def test_checkpoint_of_another_library(tmp_path, said):
     torch.save(state, tmp_path / 'half/iter_10.pth')
     assert run(tmp_path / 'half', resume=True) == expected[10:]
     assert 'does not say where in the data the run was' in said()
+    torch.save(dict(state, progress={}), tmp_path / 'other.pth')
+    with pytest.raises(
+        InputError, match=r"not what this version writes \(KeyError: 'sampler_seed'"
+    ):
+        run(tmp_path / 'half', resume=True, load_from=str(tmp_path / 'other.pth'))
 
 
 def test_takes_the_place_of_mmengine(tmp_path):
@@ -261,10 +266,49 @@ def test_takes_the_place_of_mmengine(tmp_path):
     assert type(hook) is CheckpointHook
 
 
-@pytest.mark.parametrize('train', [dict(max_epochs=None), dict(max_epochs=1)])
-def test_lengths_that_are_none(tmp_path, train):
-    with pytest.raises(InputError, match=r'says no length|make no batch'):
-        run(tmp_path, train=train, loader=dict(batch_size=99, drop_last=True))
+@pytest.mark.parametrize(
+    ('by_epoch', 'train', 'message'),
+    [
+        (True, dict(max_epochs=None), 'says no length'),
+        (True, dict(max_epochs=0), 'max_epochs is 0: set a whole number'),
+        (True, dict(max_epochs=1), 'make no batch'),
+        (False, dict(max_iters=-1), 'max_iters is -1'),
+        (False, dict(max_iters=1), 'make no batch'),
+    ],
+)
+def test_lengths_that_are_none(tmp_path, by_epoch, train, message):
+    loader = dict(batch_size=99, drop_last=True, sampler=dict(type='DefaultSampler'))
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, by_epoch=by_epoch, train=train, loader=loader)
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_passes_without_end(tmp_path, split):
+    runner = build(tmp_path, validate=True)
+    getattr(runner, f'_{split}_dataloader')['sampler'] = dict(type='InfiniteSampler')
+    with pytest.raises(
+        InputError, match=f'{split}_dataloader.sampler is .* InfiniteSampler, which'
+    ):
+        runner.train()
+
+
+def test_best_by_a_metric_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"save_best .* is 'accc', which .* set one of acc, top"):
+        run(tmp_path, validate=True, checkpoint=dict(save_best='accc', rule='greater'))
+    assert weights(tmp_path)['meta']['iter'] == 5  # of the epoch before the validation
+
+
+def test_parts_of_a_run_that_are_not_there(tmp_path):
+    runner = build(tmp_path)
+    for split in ('val', 'test'):
+        with pytest.raises(InputError, match=f'no {split}_dataloader, {split}_cfg and'):
+            getattr(runner, split)()
+    with pytest.raises(InputError, match=r"optimizer\.type is 'SDG', and there is no such"):
+        run(tmp_path, optim_wrapper=dict(optimizer=dict(type='SDG', lr=0.1)))
+    with pytest.raises(
+        InputError, match=r'cannot download the checkpoint http://localhost:9/a\.pth'
+    ):
+        run(tmp_path, load_from='http://localhost:9/a.pth')
 
 
 def test_one_run_in_a_folder(tmp_path):

@@ -273,6 +273,8 @@ def test_loss_scaling(tmp_path, warnings):
         (['zero'] * 4, {}, 'all gradients of 2 iterations were 0'),
         (['loss'] * 4, {}, 'all 2 steps were left out'),
         ([GOOD] * 4, dict(optimizer=dict(type='SGD', lr=0.0)), 'the learning rate was 0'),
+        ([GOOD] * 4, dict(clip_grad=dict(max_norm=0)), 'max_norm=0, which turns gradients to 0'),
+        ([GOOD] * 4, dict(clip_grad=dict(type='value', clip_value=-1)), 'has clip_value=-1'),
     ],
 )
 def test_a_run_that_learns_nothing_fails(tmp_path, kinds, settings, words):

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import CONFIGS, SEG_CONFIGS, options, run_here
+from conftest import CLS_CONFIGS, CONFIGS, SEG_CONFIGS, options, run_here
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -172,13 +172,19 @@ def test_profile(run_tool, capsys, tmp_path):
     assert max(times[name] for name in parts) == times['backward pass'] > times['optimizer'] > 0
     assert sum(times[name] for name in parts) < times['all']
     assert not [*tmp_path.glob('*.pth')]
-    # With steps of the optimizer in every second iteration, and too few iterations.
+    # With steps of the optimizer in every second iteration, and the size of a batch sampler.
     options = ('--cfg-options', 'optim_wrapper.accumulative_counts=2', 'train_cfg.max_epochs=1')
-    arguments = (CONFIG_OF['detection'], f'--work-dir={tmp_path}', '--samples=1')
-    run_tool('profile_training.py', *arguments, '--iterations=2', *options)
-    assert '| optimizer |' in capsys.readouterr().out
+    arguments = (f'--work-dir={tmp_path}', '--samples=1')
+    config = CLS_CONFIGS / 'edgenext_xx_small_demo.py'
+    run_tool('profile_training.py', config, *arguments, '--iterations=2', *options)
+    output = capsys.readouterr().out
+    assert '| optimizer |' in output and '| MultiScaleRandomResizedCrop |' in output
+    arguments = (CONFIG_OF['detection'], *arguments)
     with pytest.raises(SystemExit, match='the run has 4 iterations'):
         run_tool('profile_training.py', *arguments, '--iterations=9', *options)
+    with pytest.raises(SystemExit, match='2'):
+        run_tool('profile_training.py', *arguments, '--iterations=0')
+    assert '0 is less than 1' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('cpus', 'workers'), [(1, 1), (2, 2), (64, 4)])

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from edgenext_mm.cli import config_parser, load_config, parse_args
+from edgenext_mm.cli import config_parser, load_config, parse_args, positive
 from edgenext_mm.errors import exit_on_input_error
 
 
 def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
-    parser.add_argument('--number', type=int, default=16, help='of images (default: 16)')
+    parser.add_argument('--number', type=positive, default=16, help='of images (default: 16)')
     parser.add_argument('--seed', type=int, default=0, help='of order and augmentation')
     parser.add_argument('--out', help='picture to write (default: work_dirs/CONFIG/SPLIT.png)')
     args = parse_args(parser)

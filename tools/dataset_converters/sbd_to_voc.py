@@ -2,7 +2,7 @@
 
 import argparse
 
-from edgenext_mm.cli import parse_args
+from edgenext_mm.cli import parse_args, positive
 from edgenext_mm.errors import exit_on_input_error
 
 
@@ -10,7 +10,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('sbd_root', help='folder of SBD (benchmark_RELEASE), with dataset/cls/')
     parser.add_argument('voc_root', help='folder VOC2012, which gets SegmentationClassAug/')
-    parser.add_argument('--processes', type=int, help='default: one per CPU')
+    parser.add_argument('--processes', type=positive, help='default: one per CPU')
     args = parse_args(parser)
 
     from edgenext_mm.datasets.converters.sbd_to_voc import convert_sbd
