@@ -180,7 +180,8 @@ class _Encoder(nn.Module):
     def _infer_mlp(self, x: torch.Tensor) -> torch.Tensor:
         images = max(1, PIECE // (x.shape[1:].numel() * self.expansion))
         if images >= len(x) or not x.is_cpu:
-            return self.pwconv2(self.pwconv1(x, self.act))
+            x = self.pwconv1(x, self.act)  # so that the memory of the norm's result is free
+            return self.pwconv2(x)
         y = torch.empty_like(x)
         for piece, out in zip(x.split(images), y.split(images), strict=True):
             out.copy_(self.pwconv2(self.pwconv1(piece, self.act)))

@@ -204,7 +204,8 @@ class EdgeNeXt(PretrainedModule):
         outs = []
         parts = zip(self.downsample_layers, self.stages, strict=True)
         for i, (downsample, stage) in enumerate(parts):
-            x = stage(downsample(x))
+            x = downsample(x)
+            x = stage(x)
             if i in self.out_indices:
                 outs.append(self.out_norms[str(i)](x) if self.out_norms is not None else x)
         return tuple(outs)
