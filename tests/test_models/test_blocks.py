@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from golden import assert_maps_close, randomize
 
+from edgenext_mm.analysis.candidates import Candidate
 from edgenext_mm.deploy import switch_to_deploy
 from edgenext_mm.models import EdgeNeXt, blocks
 from edgenext_mm.models.blocks import ConvEncoder, CrossCovarianceAttention, SDTAEncoder
@@ -101,6 +102,13 @@ def test_inference_in_pieces(piece, monkeypatch):
     x = torch.randn(3, 3, 64, 96)
     with torch.no_grad():
         assert_maps_close(model(x), plain_forward(model, x))
+
+
+def test_inference_frees_what_it_no_longer_needs():
+    """What is left is the stage's input, the block's, the middle of four maps, and the result."""
+    model = EdgeNeXt('xx_small', out_indices=(0,)).eval()
+    memory = Candidate('backbone', model, model).memory(torch.randn(1, 3, 128, 128))
+    assert memory < 8 * 24 * 32 * 32 * 4  # and some memory of oneDNN's
 
 
 def test_without_gradients_and_in_other_types():
