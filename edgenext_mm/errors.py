@@ -86,7 +86,8 @@ def _unbuilt(error: BaseException | None) -> str | None:
                 continue
             settings: Any = frame.f_locals.get('cfg')
             kind = (hasattr(settings, 'get') and settings.get('type')) or settings
-            text = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+            is_key = isinstance(error, KeyError) and error.args  # whose text has quotes
+            text = ' '.join(str(error.args[0] if is_key else error).split())
             return (
                 f'{name or getattr(kind, "__name__", kind)} cannot be built from the config '
                 f'({type(error).__name__}: {text[:_LONG]}{"..." * (len(text) > _LONG)}; '
