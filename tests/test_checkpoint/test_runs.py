@@ -43,6 +43,8 @@ def load(demo_data, tmp_path, monkeypatch):
         cfg = config_of(task)
         cfg.merge_from_dict({'load_from': str(tmp_path / 'loaded.pth'), **settings})
         cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+        # PyTorch 2.1 ends workers that have not worked yet after five seconds each.
+        cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
         cfg.work_dir = str(tmp_path / 'work')
         if tta:
             cfg.model = dict(**cfg.tta_model, module=cfg.model)

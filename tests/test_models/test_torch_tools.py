@@ -112,7 +112,7 @@ def test_feature_extraction(arch, x):
 @families
 def test_fx_traces_for_all_sizes(arch, x):
     model = randomize(EdgeNeXt(arch))
-    with torch.autocast('cpu', torch.float16):
+    with torch.autocast('cpu', torch.float16 if TORCH >= (2, 3) else torch.bfloat16):
         traced = torch.fx.symbolic_trace(model)
     for images in (x, x[:1, :, :33, :70]):
         assert_maps_close(traced(images), model(images))
@@ -323,7 +323,12 @@ def test_other_activations(act, avx512, monkeypatch):
         torch.testing.assert_close(gradient, right)
 
 
-@pytest.mark.skipif(TORCH < (2, 3), reason='PyTorch before 2.3 has no float16 autocast on the CPU')
+has_float16 = pytest.mark.skipif(
+    TORCH < (2, 3), reason='PyTorch before 2.3 has no float16 autocast on the CPU'
+)
+
+
+@has_float16
 @pytest.mark.parametrize('scale', [2**8, 2**16])
 def test_float16_keeps_the_layer_scale(x, scale):
     """At its first value, with loss scales from the first of PyTorch's GradScaler down."""
@@ -484,6 +489,7 @@ def test_switch_refuses_changed_layers(name, change):
     assert not model.deployed
 
 
+@has_float16
 @pytest.mark.parametrize('arch', FAMILIES[:2], ids=['plain', 'bn_hs'])
 def test_float16_in_threads(arch, x):
     """DataParallel's copies have the right gradients; threads leave a model as it is."""
